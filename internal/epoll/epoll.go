@@ -1,0 +1,128 @@
+// Package epoll is epoll(7) with an eventfd to wake it, for loops that own raw
+// non-blocking fds.
+//
+// The Go runtime has a poller of its own, but a connection in it costs a
+// goroutine, a pollDesc and a net.Conn; with thousands of quiet clients that
+// is the memory of the whole program.
+package epoll
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Interest of a relayed or waiting stream socket. Edge-triggered: each change
+// is told once, so a quiet connection costs nothing.
+const (
+	In     = unix.EPOLLIN
+	Out    = unix.EPOLLOUT
+	RdHup  = unix.EPOLLRDHUP
+	Hup    = unix.EPOLLHUP
+	Err    = unix.EPOLLERR
+	Edge   = uint32(unix.EPOLLET & 0xffffffff)
+	wakeID = ^uint64(0)
+)
+
+// Event is one readiness report: the ID given to Add, and what happened.
+type Event struct {
+	ID     uint64
+	Events uint32
+}
+
+// Poller is one epoll instance. Wait belongs to one goroutine; Add, Modify,
+// Delete and Wake may be called from any.
+type Poller struct {
+	fd     int               // the epoll instance; written by New and Close
+	wake   int               // eventfd, level of the wake-ups not yet seen
+	events []unix.EpollEvent // the kernel's answer, reused by each Wait
+}
+
+// New makes a Poller whose Wait answers at most batch events at once. It fails
+// when the process or the system is out of fds.
+func New(batch int) (*Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make an epoll instance: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot make an eventfd: %w", err)
+	}
+	p := &Poller{fd: fd, wake: wake, events: make([]unix.EpollEvent, batch)}
+	if err := p.Add(wake, wakeID, In|Edge); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Add begins to watch fd; its events will carry id.
+func (p *Poller) Add(fd int, id uint64, events uint32) error {
+	return p.control(unix.EPOLL_CTL_ADD, fd, id, events)
+}
+
+// Modify changes what is watched of fd. With edge triggering a condition that
+// holds already is told anew.
+func (p *Poller) Modify(fd int, id uint64, events uint32) error {
+	return p.control(unix.EPOLL_CTL_MOD, fd, id, events)
+}
+
+// Delete ends the watch of fd. An event that Wait answered before may still be
+// in its caller's hands.
+func (p *Poller) Delete(fd int) error {
+	return p.control(unix.EPOLL_CTL_DEL, fd, 0, 0)
+}
+
+func (p *Poller) control(op, fd int, id uint64, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
+	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
+		return fmt.Errorf("cannot watch fd %d: %w", fd, err)
+	}
+	return nil
+}
+
+// Wait blocks until something happened, or for at most timeout milliseconds
+// (-1: for ever, 0: not at all), and appends it to events. woken tells that
+// Wake was called since the last Wait.
+func (p *Poller) Wait(events []Event, timeout int) (_ []Event, woken bool, err error) {
+	n, err := unix.EpollWait(p.fd, p.events, timeout)
+	if err == unix.EINTR {
+		return events, false, nil
+	}
+	if err != nil {
+		return events, false, fmt.Errorf("cannot wait for events: %w", err)
+	}
+	for _, ev := range p.events[:n] {
+		id := uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
+		if id == wakeID {
+			woken = true // edge-triggered: the counter need not be read
+			continue
+		}
+		events = append(events, Event{ID: id, Events: ev.Events})
+	}
+	return events, woken, nil
+}
+
+// Wake makes the present or the next Wait return.
+func (p *Poller) Wake() {
+	one := [8]byte{1}
+	for {
+		_, err := unix.Write(p.wake, one[:])
+		if err == unix.EAGAIN { // 2^64-2 wake-ups unread: start the counter again
+			var old [8]byte
+			_, _ = unix.Read(p.wake, old[:])
+			continue
+		}
+		if err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// Close ends the Poller; no Wait may be under way.
+func (p *Poller) Close() {
+	unix.Close(p.wake)
+	unix.Close(p.fd)
+}

@@ -1,0 +1,177 @@
+// Package relay moves the bytes between the two sockets of a session.
+//
+// A few epoll loops, one for each CPU, own the raw non-blocking fds of all
+// sessions. No goroutine, buffer or pipe belongs to a quiet session: it costs
+// two fds and a few hundred bytes.
+//
+// A session has two directions, and each of them goes one way through
+//
+//	          bytes                     no bytes left, and shutdown(SHUT_WR)
+//	          ┌──┐                      was passed on
+//	          ▼  │   EOF from source              │
+//	open ── flowing ─────────────────▶ draining ──┴──▶ shut
+//	           │                          │
+//	           └── error on either side ──┴──▶ the session is aborted
+//
+// and the session ends when both are shut. Invariants:
+//
+//   - A direction reads only when it holds nothing unwritten. So a slow reader
+//     stops the fast writer, and a direction holds at most one buffer (64 kB)
+//     or one pipe.
+//   - A pipe is empty whenever it is taken from the pool or given back.
+//   - A half-close travels: EOF becomes shutdown(SHUT_WR) on the other side
+//     after the last byte, while the other direction goes on.
+//   - A reset travels as a reset: SO_LINGER 0 on the other side before close.
+//   - An ID that epoll reports carries the generation of its session, so an
+//     event of a session that ended touches nobody else's.
+//
+// Bytes move by read and write through a buffer of the loop, and by splice(2)
+// through a borrowed pipe while a flow is bulk.
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Why a session ended otherwise than by both sides closing. Result.Err is one
+// of these or the error of a system call (syscall.ECONNRESET, ETIMEDOUT, …).
+var (
+	// ErrCut: Cut or Relay.Close ended the session.
+	ErrCut = errors.New("session was cut")
+	// ErrSilent: one side had closed, and no byte moved for Options.HalfClosed.
+	ErrSilent = errors.New("half-closed session was silent for too long")
+	// ErrGone: a UNIX peer closed its socket entirely; nothing can reach it.
+	ErrGone = errors.New("peer is gone")
+)
+
+// Side names one of the two sockets given to Join.
+type Side uint8
+
+// The sides in the order of Join's arguments.
+const (
+	A Side = iota
+	B
+)
+
+func (s Side) other() Side { return s ^ 1 }
+
+// Options of a Relay. The zero value is good.
+type Options struct {
+	// Loops is the number of event loops; 0: one for each CPU that Go uses.
+	Loops int
+	// HalfClosed is how long a session of which one direction has ended may
+	// be silent in the other before it is cut; 0: for ever. A client that
+	// vanished after its FIN is found by nothing else.
+	HalfClosed time.Duration
+}
+
+// Relay is a set of running loops. All its methods may be called from any
+// goroutine.
+type Relay struct {
+	loops []*loop
+	next  atomic.Uint32 // counts sessions, to deal them out to the loops
+}
+
+// Result tells how a session ended.
+type Result struct {
+	FromA, FromB uint64 // bytes delivered to the other side
+	Err          error  // nil: both sides closed in order
+	From         Side   // where Err was seen; meaningless when Err is nil or ErrCut
+}
+
+// New starts the loops. It fails when fds are exhausted.
+func New(o Options) (*Relay, error) {
+	n := o.Loops
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	r := &Relay{}
+	for range n {
+		l, err := newLoop(o)
+		if err != nil {
+			r.Close()
+			return nil, fmt.Errorf("cannot start the relay: %w", err)
+		}
+		r.loops = append(r.loops, l)
+		go l.run()
+	}
+	return r, nil
+}
+
+// Join relays between the connected stream sockets a and b until both
+// directions have ended, then closes both and calls done once.
+//
+// Both must be non-blocking, and belong to the relay from now on, also when
+// Join fails (then they are closed and done is not called). done runs on a
+// loop: it must not block.
+func (r *Relay) Join(a, b int, done func(Result)) (*Session, error) {
+	for _, fd := range [2]int{a, b} {
+		// A byte sent as urgent would otherwise vanish from the stream
+		// (tcp(7)); telnet and ftp send such. Other families refuse: fine.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	}
+	l := r.loops[int(r.next.Add(1))%len(r.loops)]
+	s := &Session{loop: l, fd: [2]int32{int32(a), int32(b)}, done: done}
+	if err := l.join(s); err != nil {
+		closeReset(a)
+		closeReset(b)
+		return nil, fmt.Errorf("cannot relay: %w", err)
+	}
+	return s, nil
+}
+
+// Close cuts all sessions with a reset, calls their done, and ends the loops.
+func (r *Relay) Close() {
+	for _, l := range r.loops {
+		l.stop()
+	}
+	for _, l := range r.loops {
+		<-l.stopped
+	}
+}
+
+// Session is one pair of sockets under way.
+type Session struct {
+	loop  *loop            // set by Join
+	done  func(Result)     // set by Join; called once, by the loop
+	dir   [2]direction     // dir[A] moves from A to B; owned by the loop
+	timer *time.Timer      // runs while half-closed; nil before; owned by the loop
+	moved [2]atomic.Uint64 // bytes delivered from A and from B; written by the loop
+	seen  uint64           // sum of moved when timer was set; owned by the loop
+	fd    [2]int32         // the sockets; written by Join
+	slot  uint32           // place in the loop's table; written by join
+	gen   uint32           // generation of that place; written by join
+	hup   [2]bool          // the kernel reported HUP of that side; owned by the loop
+	ended bool             // done was called; owned by the loop
+	queue bool             // stands in loop.again; owned by the loop
+}
+
+// Counts tells the bytes delivered so far from A to B and from B to A.
+func (s *Session) Counts() (fromA, fromB uint64) {
+	return s.moved[A].Load(), s.moved[B].Load()
+}
+
+// Cut ends the session soon, with a FIN to both sides, or with a reset; its
+// Result has ErrCut. A session that ended already is left alone.
+func (s *Session) Cut(reset bool) {
+	s.loop.order(func() {
+		if reset {
+			s.abort(ErrCut, A)
+		} else {
+			s.finish(ErrCut, A)
+		}
+	})
+}
+
+// closeReset closes a socket so that its peer sees a reset instead of an
+// orderly end (socket(7), SO_LINGER with zero seconds).
+func closeReset(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	unix.Close(fd)
+}

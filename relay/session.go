@@ -1,0 +1,304 @@
+package relay
+
+import (
+	"time"
+
+	"github.com/tiproxy/tiproxy/internal/epoll"
+	"golang.org/x/sys/unix"
+)
+
+// bulkAfter is how many full reads in a row make a flow bulk: two of them are
+// more than any request or answer that a copy moves faster than a pipe.
+const bulkAfter = 2
+
+// direction is one way through a session. All fields belong to the loop.
+type direction struct {
+	rest     []byte // read and not yet written; nil: nothing
+	pipe     *pipe  // borrowed, holds pipe.n unwritten bytes; nil: none
+	full     uint8  // full reads in a row, up to bulkAfter: then the flow is bulk
+	copying  bool   // splice is not possible between these sockets
+	readable bool   // the source may have bytes or EOF
+	blocked  bool   // the sink took less than it was given
+	drain    bool   // no further edge will come: read until EOF or EAGAIN
+	eof      bool   // the source has ended
+	shut     bool   // the sink was told so
+}
+
+// event takes in what epoll said of one side and moves what can be moved.
+func (s *Session) event(side Side, events uint32) {
+	from, to := &s.dir[side], &s.dir[side.other()]
+	if events&(epoll.In|epoll.RdHup|epoll.Hup|epoll.Err|unix.EPOLLPRI) != 0 {
+		from.readable = true
+	}
+	if events&(epoll.RdHup|epoll.Hup|epoll.Err|unix.EPOLLPRI) != 0 {
+		// After EOF or an error comes no other edge; and a read stops short
+		// at the urgent mark although there are bytes behind it.
+		from.drain = true
+	}
+	if events&(epoll.Out|epoll.Hup|epoll.Err) != 0 {
+		to.blocked = false
+	}
+	if events&epoll.Hup != 0 {
+		s.hup[side] = true
+	}
+	if events&epoll.Err != 0 && (from.eof || from.holds()) {
+		// Nobody will read from this side soon, so nobody would see it.
+		s.abort(socketError(s.fd[side]), side)
+		return
+	}
+	s.pump()
+}
+
+// pump moves what can be moved both ways, and ends the session when that is
+// all there will be.
+func (s *Session) pump() {
+	more := false
+	for side := A; side <= B; side++ {
+		again, err := s.flow(side)
+		if err != nil {
+			s.abort(err.err, err.side)
+			return
+		}
+		more = more || again
+	}
+	a, b := &s.dir[A], &s.dir[B]
+	switch {
+	case a.shut && b.shut:
+		s.finish(nil, A)
+	case a.shut && s.hup[A]:
+		s.finish(ErrGone, A)
+	case b.shut && s.hup[B]:
+		s.finish(ErrGone, B)
+	case more && !s.queue:
+		s.queue = true
+		s.loop.again = append(s.loop.again, s)
+	}
+	if a.shut != b.shut && !s.ended {
+		s.limitSilence()
+	}
+}
+
+// failure is an error and the side whose socket answered it.
+type failure struct {
+	err  error
+	side Side
+}
+
+// flow moves the bytes from one side to the other until one of them blocks or
+// ends (again is false), or the turn is over (again is true).
+func (s *Session) flow(from Side) (again bool, _ *failure) {
+	d := &s.dir[from]
+	defer s.returnPipe(d)
+	for budget := turn; ; {
+		switch {
+		case d.holds():
+			if d.blocked {
+				return false, nil
+			}
+			n, err := s.drainInto(d, from)
+			if err != nil {
+				return false, &failure{err, from.other()}
+			}
+			budget -= n
+		case d.eof:
+			return false, s.passEOF(d, from)
+		case !d.readable:
+			return false, nil
+		case budget <= 0:
+			return true, nil
+		default:
+			if err := s.fill(d, from); err != nil {
+				return false, &failure{err, from}
+			}
+		}
+	}
+}
+
+func (d *direction) holds() bool {
+	return len(d.rest) > 0 || d.pipe != nil && d.pipe.n > 0
+}
+
+// passEOF tells the sink that no more bytes will come, once.
+func (s *Session) passEOF(d *direction, from Side) *failure {
+	if d.shut {
+		return nil
+	}
+	d.shut = true
+	err := unix.Shutdown(int(s.fd[from.other()]), unix.SHUT_WR)
+	if err != nil && err != unix.ENOTCONN { // ENOTCONN: it is gone already
+		return &failure{err, from.other()}
+	}
+	return nil
+}
+
+// fill reads once from the source: into the pipe if the flow is bulk, else
+// into the loop's scratch, which then is the direction's rest until the next
+// step of flow has written it.
+func (s *Session) fill(d *direction, from Side) error {
+	if d.full >= bulkAfter && s.borrowPipe(d) {
+		return s.fillPipe(d, from)
+	}
+	scratch := s.loop.scratch
+	n, err := readRetry(int(s.fd[from]), scratch)
+	switch {
+	case err == unix.EAGAIN:
+		d.readable, d.full = false, 0
+		return nil
+	case err != nil:
+		return err
+	case n == 0:
+		d.eof = true
+		return nil
+	case n == len(scratch):
+		d.full = min(d.full+1, bulkAfter)
+	default:
+		d.full = 0
+		d.readable = d.drain // a short read: nothing is left (epoll(7))
+	}
+	d.rest = scratch[:n]
+	return nil
+}
+
+func (s *Session) fillPipe(d *direction, from Side) error {
+	n, err := d.pipe.fill(int(s.fd[from]))
+	switch {
+	case err == unix.EAGAIN:
+		d.readable = false
+		return nil
+	case err == unix.EINVAL || err == unix.ENOSYS || err == unix.EOPNOTSUPP:
+		d.copying, d.full = true, 0 // this kind of socket cannot splice
+		return nil
+	case err != nil:
+		return err
+	case n == 0:
+		d.eof = true
+	case n < bufferSize/4:
+		d.full = 0 // the flood is over
+	}
+	return nil
+}
+
+// drainInto writes what the direction holds and tells how much the sink took.
+// What is left in the loop's scratch is moved to memory of its own.
+func (s *Session) drainInto(d *direction, from Side) (int, error) {
+	sink := int(s.fd[from.other()])
+	var n int
+	var err error
+	if d.pipe != nil && d.pipe.n > 0 {
+		n, err = d.pipe.drain(sink)
+	} else {
+		n, err = writeRetry(sink, d.rest)
+		d.rest = s.keep(d.rest, max(n, 0))
+	}
+	if err == unix.EAGAIN {
+		d.blocked = true
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.moved[from].Add(uint64(n))
+	return n, nil
+}
+
+// keep answers what is left of rest after n bytes were written, out of the
+// scratch if it stands there: the next session will use that.
+func (s *Session) keep(rest []byte, n int) []byte {
+	left := rest[n:]
+	if len(left) == 0 {
+		return nil
+	}
+	if &rest[0] == &s.loop.scratch[0] {
+		left = append([]byte(nil), left...)
+	}
+	return left
+}
+
+// limitSilence starts the clock of a half-closed session.
+func (s *Session) limitSilence() {
+	limit := s.loop.opts.HalfClosed
+	if limit <= 0 || s.timer != nil {
+		return
+	}
+	s.seen = s.moved[A].Load() + s.moved[B].Load()
+	s.timer = time.AfterFunc(limit, func() { s.loop.order(s.checkSilence) })
+}
+
+// checkSilence cuts a half-closed session in which nothing moved for a whole
+// limit, else gives it another.
+func (s *Session) checkSilence() {
+	moved := s.moved[A].Load() + s.moved[B].Load()
+	if moved == s.seen {
+		side := A // the side that owes an answer
+		if s.dir[A].shut {
+			side = B
+		}
+		s.abort(ErrSilent, side)
+		return
+	}
+	s.seen = moved
+	s.timer.Reset(s.loop.opts.HalfClosed)
+}
+
+// finish ends the session with a FIN to both sides.
+func (s *Session) finish(err error, from Side) { s.end(err, from, unixClose) }
+
+// abort ends the session with a reset to both sides: the one that failed
+// will not mind, the other must not take it for an orderly end.
+func (s *Session) abort(err error, from Side) { s.end(err, from, closeReset) }
+
+func unixClose(fd int) { unix.Close(fd) }
+
+func (s *Session) end(err error, from Side, closeFD func(int)) {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	for side := A; side <= B; side++ {
+		d := &s.dir[side]
+		if d.pipe != nil {
+			s.loop.pipes.put(d.pipe)
+		}
+		*d = direction{}
+	}
+	s.loop.mu.Lock()
+	s.loop.vacate(s)
+	s.loop.mu.Unlock()
+	for _, fd := range s.fd {
+		closeFD(int(fd)) // takes it out of epoll too: nobody else has it open
+	}
+	s.done(Result{FromA: s.moved[A].Load(), FromB: s.moved[B].Load(), Err: err, From: from})
+}
+
+// socketError fetches the pending error of a socket.
+func socketError(fd int32) error {
+	n, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return unix.ECONNRESET
+	}
+	return unix.Errno(n)
+}
+
+func readRetry(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, p)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+func writeRetry(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Write(fd, p)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
