@@ -1,0 +1,169 @@
+// Package config turns tiproxy.conf, its drop-ins and the flags of the command
+// line into one checked [Config].
+//
+//	table ─> Default ─> FILE ─> FILE.d/*.conf ─> Set, flag by flag ─> Check
+//
+// What comes later wins. One table, [Settings], says for each setting its key,
+// flag, default, meaning and parser; the files, the flags, the help and the
+// example file all come from it, so they cannot drift apart.
+//
+// Invariants: a value that stands in a Config has passed its parser; a file is
+// either taken whole or refused with everything that is wrong in it; nothing is
+// looked up, opened or resolved beyond the configuration files themselves.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tiproxy/tiproxy/internal/sockaddr"
+)
+
+// Never is the time span without an end, systemd's "infinity".
+const Never time.Duration = math.MaxInt64
+
+// Unset is the time span that nobody has written: the program chooses.
+const Unset time.Duration = -1
+
+// ErrNoBackend is what [Config.Check] wraps when there is nothing to relay to.
+// It is a machine just installed rather than a mistake.
+var ErrNoBackend = errors.New("no backend configured")
+
+// Config is everything an administrator can say, one field per section.
+type Config struct {
+	Backend Backend
+	Gate    Gate
+	Service Service
+
+	file string // written by Load, for the messages of Check; "": no file was read
+}
+
+// Readiness is how it is learned that a started backend takes connections.
+type Readiness string
+
+// The values of Ready=.
+const (
+	ReadyListen  Readiness = "listen"  // the kernel says that the backend listens at Address=
+	ReadyNotify  Readiness = "notify"  // the backend says READY=1, see sd_notify(3)
+	ReadyConnect Readiness = "connect" // a connection to Address= succeeds; the backend sees it
+	ReadyNone    Readiness = "none"    // it is ready as soon as it runs
+)
+
+// Backend is the section [Backend]: what is started, and when it is stopped.
+type Backend struct {
+	// Exec is the command and its arguments, Exec=. Empty, the default: no
+	// command is run, tiproxy is only gate and relay to Address.
+	Exec []string
+	// WorkingDirectory is where Exec runs, an absolute path; empty, the
+	// default: where tiproxy runs.
+	WorkingDirectory string
+	// Address is where the backend listens. Zero by default, and with AddressAuto.
+	Address sockaddr.Name
+	// AddressAuto, Address=auto: each start chooses a free TCP port and tells it
+	// to the command as $PORT and {port}. False by default.
+	AddressAuto bool
+	// Ready is how readiness is learned, Ready=. Default: ReadyListen.
+	Ready Readiness
+	// ReadyInterval is the longest pause between two probes, ReadyIntervalSec=.
+	// Over 0 and not Never; default 500ms.
+	ReadyInterval time.Duration
+	// StartTimeout is the longest a start may take until ready,
+	// StartTimeoutSec=. Over 0; default 30s, may be Never.
+	StartTimeout time.Duration
+	// IdleStop is how long the backend runs on without a connection,
+	// IdleStopSec=. 0: stopped at once; Never: not stopped. Default 30s.
+	IdleStop time.Duration
+	// StopTimeout is the patience between SIGTERM and SIGKILL, StopTimeoutSec=.
+	// 0: SIGKILL at once; may be Never. Default 30s.
+	StopTimeout time.Duration
+}
+
+// Gate is the section [Gate]: how many connections go through, and who waits.
+type Gate struct {
+	// MaxConnections is how many go through at once, MaxConnections=. 0: no
+	// limit. Default 1.
+	MaxConnections int
+	// QueueLength is how many may wait in line, QueueLength=. 0: nobody waits.
+	// Default 1024.
+	QueueLength int
+	// QueueTimeout is the longest that one may wait in line, QueueTimeoutSec=.
+	// Over 0; default Never.
+	QueueTimeout time.Duration
+	// SessionTimeout is the longest that a connection may last once it went
+	// through, SessionTimeoutSec=. Over 0; default Never.
+	SessionTimeout time.Duration
+}
+
+// Service is the section [Service]: tiproxy's own end.
+type Service struct {
+	// IdleExit is how long tiproxy stays without a connection, IdleExitSec=. At
+	// least 1s; may be Never. Default Unset: 5min when systemd passed the
+	// sockets, else Never.
+	IdleExit time.Duration
+	// Drain is how long those already let in are served on after SIGTERM,
+	// DrainSec=. 0: cut at once; may be Never. Default 30s.
+	Drain time.Duration
+}
+
+// Default is the Config of an empty file.
+func Default() *Config {
+	c := new(Config)
+	for _, s := range settings {
+		if err := s.set(c, ""); err != nil {
+			panic(fmt.Sprintf("default of %s=: %v", s.Key, err)) // a mistake in the table
+		}
+	}
+	return c
+}
+
+// Set writes one flag, named without its dashes, over what the file said. An
+// empty value is the default again. The error names the flag.
+func (c *Config) Set(flag, value string) error {
+	for _, s := range settings {
+		if s.Flag != flag || flag == "" {
+			continue
+		}
+		if err := s.set(c, value); err != nil {
+			return fmt.Errorf("cannot use --%s: %w", flag, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("cannot use --%s: no setting has such a flag", flag)
+}
+
+// Check finds what can be seen only when all settings are known, and returns
+// every fault that it finds. An error that wraps [ErrNoBackend] holds no other.
+func (c *Config) Check() error {
+	b := &c.Backend
+	command, address := len(b.Exec) > 0, b.AddressAuto || !b.Address.IsZero()
+	if !command && !address {
+		return fmt.Errorf("%w: write Exec= and Address= %s, or give --dest", ErrNoBackend, c.place())
+	}
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if !address {
+		fault("backend without an address: write Address= %s, or give --dest: where the command listens, or auto for a free port", c.place())
+	}
+	if b.AddressAuto && !command {
+		fault("backend without a command: only a command can be told the port of Address=auto; write Exec= %s, or the address of a backend that runs already", c.place())
+	}
+	if b.Ready != ReadyListen && !command {
+		fault("backend without a command: Ready=%s is about a command that tiproxy starts; write Exec= %s, or leave Ready= out", b.Ready, c.place())
+	}
+	if b.Ready == ReadyListen && command && b.Address.Addr().Family == unix.AF_VSOCK {
+		fault("cannot see who listens at %s: write Ready=notify or Ready=connect %s", b.Address, c.place())
+	}
+	return errors.Join(faults...)
+}
+
+// place tells where the backend's settings are to be written.
+func (c *Config) place() string {
+	if c.file == "" {
+		return "in [Backend] of tiproxy.conf"
+	}
+	return "in [Backend] of " + c.file
+}

@@ -1,0 +1,189 @@
+package config
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tiproxy/tiproxy/internal/sockaddr"
+)
+
+func TestDefault(t *testing.T) {
+	want := &Config{
+		Backend: Backend{
+			Ready:         ReadyListen,
+			ReadyInterval: 500 * time.Millisecond,
+			StartTimeout:  30 * time.Second,
+			IdleStop:      30 * time.Second,
+			StopTimeout:   30 * time.Second,
+		},
+		Gate:    Gate{MaxConnections: 1, QueueLength: 1024, QueueTimeout: Never, SessionTimeout: Never},
+		Service: Service{IdleExit: Unset, Drain: 30 * time.Second},
+	}
+	if got := Default(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestSet(t *testing.T) {
+	var tests = []struct {
+		flag, value string
+		got         func(*Config) any
+		want        any
+	}{
+		{"workdir", "/srv", func(c *Config) any { return c.Backend.WorkingDirectory }, "/srv"},
+		{"dest", "localhost:80", func(c *Config) any { return c.Backend.Address.String() }, "localhost:80"},
+		{"dest", "/run/b.sock:0", func(c *Config) any { return c.Backend.Address.String() }, "/run/b.sock:0"},
+		{"dest", "auto", func(c *Config) any { return c.Backend.AddressAuto }, true},
+		{"ready-when", "none", func(c *Config) any { return c.Backend.Ready }, ReadyNone},
+		{"ready", "2", func(c *Config) any { return c.Backend.ReadyInterval }, 2 * time.Second},
+		{"start", "0", func(c *Config) any { return c.Backend.StartTimeout }, Never},
+		{"idle", "0", func(c *Config) any { return c.Backend.IdleStop }, time.Duration(0)},
+		{"idle", "infinity", func(c *Config) any { return c.Backend.IdleStop }, Never},
+		{"stop", "0", func(c *Config) any { return c.Backend.StopTimeout }, time.Duration(0)},
+		{"connections", "0", func(c *Config) any { return c.Gate.MaxConnections }, 0},
+		{"connections", "2147483647", func(c *Config) any { return c.Gate.MaxConnections }, math.MaxInt32},
+		{"queue", "7", func(c *Config) any { return c.Gate.QueueLength }, 7},
+		{"queue", "", func(c *Config) any { return c.Gate.QueueLength }, 1024},
+		{"queue-timeout", "1min", func(c *Config) any { return c.Gate.QueueTimeout }, time.Minute},
+		{"queue-timeout", "0", func(c *Config) any { return c.Gate.QueueTimeout }, Never},
+		{"timeout", "90", func(c *Config) any { return c.Gate.SessionTimeout }, 90 * time.Second},
+		{"exit-idle-time", "1s", func(c *Config) any { return c.Service.IdleExit }, time.Second},
+		{"exit-idle-time", "never", func(c *Config) any { return c.Service.IdleExit }, Never},
+		{"exit-idle-time", "", func(c *Config) any { return c.Service.IdleExit }, Unset},
+		{"drain", "5min", func(c *Config) any { return c.Service.Drain }, 5 * time.Minute},
+	}
+	for _, tt := range tests {
+		c := Default()
+		if err := c.Set(tt.flag, tt.value); err != nil {
+			t.Errorf("--%s %q: %v", tt.flag, tt.value, err)
+		} else if got := tt.got(c); got != tt.want {
+			t.Errorf("--%s %q: got %v, want %v", tt.flag, tt.value, got, tt.want)
+		}
+	}
+}
+
+func TestSetRefuses(t *testing.T) {
+	var tests = []struct{ flag, value, want string }{
+		{"workdir", "srv", "not an absolute path"},
+		{"dest", "localhost", "is no address"},
+		{"dest", "localhost:0", "port 0"},
+		{"dest", "0", "port 0"},
+		{"ready-when", "exec:true", "none of listen, notify, connect and none"},
+		{"ready", "0", "is no pause"},
+		{"ready", "infinity", "is no pause"},
+		{"start", "soon", "want a number"},
+		{"idle", "-1s", "negative"},
+		{"connections", "-1", "not a whole number"},
+		{"connections", "1.5", "not a whole number"},
+		{"queue", "2147483648", "too large"},
+		{"exit-idle-time", "999ms", "too short"},
+		{"exit-idle-time", "0", "too short"},
+		{"nonsense", "1", "no setting has such a flag"},
+		{"", "1", "no setting has such a flag"},
+	}
+	for _, tt := range tests {
+		c := Default()
+		err := c.Set(tt.flag, tt.value)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "--"+tt.flag) {
+			t.Errorf("--%s %q: got error %v, want one with %q and the flag", tt.flag, tt.value, err, tt.want)
+		}
+		if !reflect.DeepEqual(c, Default()) {
+			t.Errorf("--%s %q: refused, yet it changed the Config", tt.flag, tt.value)
+		}
+	}
+}
+
+func TestAddressLaterWins(t *testing.T) {
+	c := Default()
+	for _, value := range []string{"auto", "127.0.0.1:80"} {
+		if err := c.Set("dest", value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Backend.AddressAuto || c.Backend.Address.String() != "127.0.0.1:80" {
+		t.Errorf("an address after auto: got %+v", c.Backend)
+	}
+	if err := c.Set("dest", "auto"); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Backend.AddressAuto || !c.Backend.Address.IsZero() {
+		t.Errorf("auto after an address: got %+v", c.Backend)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	address := func(s string) sockaddr.Name {
+		n, err := sockaddr.Parse(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	command := []string{"/bin/server"}
+	var tests = []struct {
+		name    string
+		backend Backend
+		want    []string // parts of the error; none: no error
+	}{
+		{"gate and relay only", Backend{Address: address("127.0.0.1:80"), Ready: ReadyListen}, nil},
+		{"relay to vsock", Backend{Address: address("vsock:3:80"), Ready: ReadyListen}, nil},
+		{"command", Backend{Exec: command, Address: address("80"), Ready: ReadyListen}, nil},
+		{"command on a free port", Backend{Exec: command, AddressAuto: true, Ready: ReadyNotify}, nil},
+		{"command on vsock", Backend{Exec: command, Address: address("vsock:3:80"), Ready: ReadyConnect}, nil},
+		{"no address", Backend{Exec: command, Ready: ReadyListen}, []string{"without an address", "Address=", "in [Backend] of /etc/x.conf"}},
+		{"auto, no command", Backend{AddressAuto: true, Ready: ReadyListen}, []string{"without a command", "Exec="}},
+		{"ready, no command", Backend{Address: address("80"), Ready: ReadyNotify}, []string{"without a command", "Ready=notify"}},
+		{"both", Backend{AddressAuto: true, Ready: ReadyConnect}, []string{"Address=auto", "Ready=connect"}},
+		{"listen on vsock", Backend{Exec: command, Address: address("vsock:3:80"), Ready: ReadyListen}, []string{"vsock:3:80", "Ready=notify or Ready=connect"}},
+	}
+	for _, tt := range tests {
+		err := (&Config{Backend: tt.backend, file: "/etc/x.conf"}).Check()
+		if (err != nil) != (tt.want != nil) || errors.Is(err, ErrNoBackend) {
+			t.Errorf("%s: got error %v", tt.name, err)
+			continue
+		}
+		for _, part := range tt.want {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: no %q in %q", tt.name, part, err)
+			}
+		}
+	}
+}
+
+func TestCheckNoBackend(t *testing.T) {
+	for _, file := range []string{"", "/etc/tiproxy/web.conf"} {
+		c := Default()
+		c.file = file
+		err := c.Check()
+		if !errors.Is(err, ErrNoBackend) {
+			t.Fatalf("got %v, want ErrNoBackend", err)
+		}
+		for _, part := range []string{"Exec=", "Address=", "[Backend]", file} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("no %q in %q", part, err)
+			}
+		}
+	}
+}
+
+func TestSettingsAreDistinct(t *testing.T) {
+	seen := make(map[string]string)
+	for _, s := range Settings() {
+		for _, name := range []string{s.Key + "=", "--" + s.Flag, "-" + s.Short} {
+			if strings.Trim(name, "-") == "" {
+				continue
+			}
+			if seen[name] != "" {
+				t.Errorf("%s stands for %s and %s", name, seen[name], s.Key)
+			}
+			seen[name] = s.Key
+		}
+		if s.Usage == "" || strings.HasSuffix(s.Usage, ".") || s.Arg == "" {
+			t.Errorf("%s: want an Arg and one sentence of Usage without its full stop: %+v", s.Key, s)
+		}
+	}
+}
