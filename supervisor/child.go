@@ -1,0 +1,259 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tiproxy/tiproxy/internal/sockaddr"
+)
+
+// lineMax is the longest piece of output that is told at once, in bytes.
+const lineMax = 16 << 10
+
+// child is one generation of the backend. Its fields are written before its
+// goroutines start; what changes later is atomic.
+type child struct {
+	s      *Supervisor
+	gen    uint64
+	argv   []string
+	addrs  []sockaddr.Addr // where it is to listen
+	proc   *os.Process
+	pid    int
+	tree   *tree
+	notify *notifySocket
+	output *os.File // our end of its stdout and stderr
+
+	served     atomic.Bool           // it took a connection; written by Lease.Connected
+	terminated atomic.Bool           // it was told to end; written by the owner
+	obstacle   atomic.Pointer[error] // what the last probe found in the way; nil: nothing; written by watch
+	gone       context.Context       // ends when the main process has ended
+	leave      context.CancelFunc    // ends gone
+}
+
+// launchChild starts a child. It may take as long as the resolver does.
+func (s *Supervisor) launchChild(gen uint64) (*child, error) {
+	c := &child{s: s, gen: gen}
+	ctx, cancel := context.WithTimeout(context.Background(), min(s.cfg.StartTimeout, time.Minute))
+	defer cancel()
+	if err := c.chooseAddress(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.checkFree(); err != nil {
+		return nil, err
+	}
+	path, err := executable(c.argv[0], s.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.launch(path); err != nil {
+		return nil, err
+	}
+	c.gone, c.leave = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// follow has the goroutines of a launched child begin; the owner knows the
+// child by now, which they will speak of.
+func (c *child) follow() {
+	go c.wait()
+	go c.relayOutput()
+	go c.notify.serve(c)
+	go c.watch()
+}
+
+// chooseAddress settles where this generation listens and what its command is.
+func (c *child) chooseAddress(ctx context.Context) error {
+	cfg := &c.s.cfg
+	c.argv = append([]string(nil), cfg.Command...)
+	if !cfg.Auto {
+		addrs, err := cfg.Address.Resolve(ctx)
+		c.addrs = addrs
+		return err
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("cannot find a free port for the backend: %w", err)
+	}
+	defer l.Close()
+	ap := netip.MustParseAddrPort(l.Addr().String())
+	c.addrs = []sockaddr.Addr{sockaddr.TCP(ap)}
+	for i, arg := range c.argv {
+		c.argv[i] = strings.ReplaceAll(arg, "{port}", strconv.Itoa(int(ap.Port())))
+	}
+	return nil
+}
+
+// executable finds the command as execvp(3) does: a name with a slash is a
+// path (from the working directory, if relative), else PATH is searched.
+func executable(name, dir string) (string, error) {
+	if strings.Contains(name, "/") {
+		if !filepath.IsAbs(name) && dir != "" {
+			name = filepath.Join(dir, name)
+		}
+	} else if found, err := exec.LookPath(name); err == nil {
+		return filepath.Abs(found)
+	} else if !errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("cannot execute %s: %w", name, err)
+	} else {
+		return "", fmt.Errorf("cannot execute %s: there is no such command in PATH (%s)", name, os.Getenv("PATH"))
+	}
+	return name, nil
+}
+
+// launch forks the launcher and waits until it has executed the command.
+func (c *child) launch(path string) (err error) {
+	var group *cgroup
+	if c.s.groups != nil {
+		if group, err = c.s.groups.make(c.gen); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil {
+				group.remove()
+			}
+		}()
+	}
+	if c.notify, err = listenNotify(); err != nil {
+		return err
+	}
+	output, theirs, err := os.Pipe()
+	if err != nil {
+		c.notify.close()
+		return fmt.Errorf("cannot make a pipe for the backend's output: %w", err)
+	}
+	o := order{Path: path, Argv: c.argv, Dir: c.s.cfg.Dir}
+	if group != nil {
+		o.Cgroup = group.dir
+	}
+	// In a cgroup systemd ends the child if we are killed; and the signal of
+	// a thread's death would be in the way of replacing this process in place.
+	c.proc, err = c.s.forker.start(o, c.environment(), theirs, group == nil)
+	theirs.Close()
+	if err != nil {
+		output.Close()
+		c.notify.close()
+		return err
+	}
+	c.output = output
+	c.pid = c.proc.Pid
+	c.tree = &tree{main: c.pid, group: group, reaper: reaping.on}
+	return nil
+}
+
+// environment is ours without what systemd said to us alone, and with what we
+// say to the child.
+func (c *child) environment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		switch name {
+		case "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+			"MAINPID", "MANAGERPID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM", "FDSTORE":
+			continue
+		}
+		env = append(env, v)
+	}
+	env = append(env, "NOTIFY_SOCKET="+c.notify.name)
+	if c.s.cfg.Auto {
+		env = append(env, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
+	}
+	return env
+}
+
+// wait follows the child to its end, and its tree with it. The rest of a tree
+// whose main process ended unasked is of no use to anybody.
+func (c *child) wait() {
+	state, err := c.proc.Wait()
+	ours.forget(c.pid)
+	c.leave()
+	if !c.terminated.Load() {
+		c.tree.kill()
+	}
+	c.tree.await()
+	c.notify.close()
+	// All who could write are gone, so end of file is at hand; should somebody
+	// outside have got hold of the pipe, that is not worth waiting for.
+	_ = c.output.SetReadDeadline(time.Now().Add(time.Second))
+	status := "unknown: " + fmt.Sprint(err)
+	if err == nil {
+		status = state.String()
+	}
+	c.s.send(ending{child: c, status: status, ok: err == nil && state.Success()})
+}
+
+// terminate asks the tree to end.
+func (c *child) terminate() {
+	c.terminated.Store(true)
+	if c.s.cfg.StopTimeout == 0 {
+		c.kill()
+		return
+	}
+	c.tree.terminate()
+}
+
+// kill ends the tree; wait will see it.
+func (c *child) kill() { go c.tree.kill() }
+
+// relayOutput tells the child's output line by line.
+func (c *child) relayOutput() {
+	defer c.output.Close()
+	r := bufio.NewReaderSize(c.output, lineMax)
+	for {
+		line, err := r.ReadSlice('\n') // ErrBufferFull: a piece of a longer line
+		if len(line) > 0 {
+			text := strings.TrimRight(string(line), "\r\n")
+			c.s.emit(OutputEvent{c.gen, c.pid, text})
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return
+		}
+	}
+}
+
+// notifySocket is where the child's sd_notify(3) messages arrive.
+type notifySocket struct {
+	conn *net.UnixConn
+	name string // value of NOTIFY_SOCKET
+}
+
+// listenNotify binds a name in the abstract namespace: nothing is left of it
+// after a crash, and a child under another user can reach it.
+func listenNotify() (*notifySocket, error) {
+	name := "@tiproxy/notify/" + rand.Text()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err == nil {
+		err = passCredentials(conn)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the backend's notify socket: %w", err)
+	}
+	return &notifySocket{conn, name}, nil
+}
+
+// passCredentials has each message carry its sender's pid (unix(7)).
+func passCredentials(conn *net.UnixConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var optErr error
+	err = raw.Control(func(fd uintptr) {
+		optErr = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_PASSCRED, 1)
+	})
+	return errors.Join(err, optErr)
+}
+
+func (n *notifySocket) close() { n.conn.Close() }

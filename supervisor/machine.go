@@ -1,0 +1,269 @@
+package supervisor
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// State is what the backend is doing. Its text is what `tiproxy status` shows.
+type State string
+
+// The states; the package comment has the ways between them.
+const (
+	Stopped  State = "stopped"
+	Starting State = "starting"
+	Ready    State = "ready"
+	Stopping State = "stopping"
+	Backoff  State = "backoff"
+	External State = "external" // no command: the backend is not ours to start
+)
+
+const (
+	// A failed start is tried again after 100 ms: a port in TIME_WAIT or a
+	// lock file may be gone by then. Each further failure doubles that.
+	backoffFirst = 100 * time.Millisecond
+	// Nobody at a keyboard waits gladly for longer than half a minute after
+	// having mended the cause.
+	backoffMost = 30 * time.Second
+	// A backend that lived for a minute was healthy; its failures are forgotten.
+	healthy = time.Minute
+)
+
+// machine decides. It is a pure function of its fields and an input: it starts
+// no process, reads no clock and sends nothing. owner carries out what step
+// answers.
+type machine struct {
+	startTimeout time.Duration // never: forever
+	stopTimeout  time.Duration
+	idleStop     time.Duration // forever: never
+
+	state    State
+	gen      uint64        // generation: counts the starts; each child has its own
+	leases   int           // given out and not released, whatever their generation
+	waiting  int           // askers without an answer
+	failures int           // failed starts and crashes in a row
+	failed   bool          // Stopping because the start took too long
+	closing  bool          // Shutdown was asked for: no start any more
+	timer    uint64        // number of the armed timer; an elapsed with another number is stale
+	armed    bool          // that timer is running
+	pause    time.Duration // of the present or last Backoff
+}
+
+// What can happen. Inputs of a child carry its generation; those of an
+// earlier one change nothing.
+type (
+	asked    struct{}             // somebody wants the backend
+	quit     struct{}             // somebody who waited does not want it any more
+	released struct{}             // a lease came back
+	launched struct{ gen uint64 } // the child runs, and can be signalled from now on
+	isReady  struct{ gen uint64 } // the child is ready
+	unborn   struct{ gen uint64 } // the child could not be started
+	exited   struct {             // the child is gone, and its tree with it
+		gen    uint64
+		clean  bool          // status 0 after it had served somebody
+		uptime time.Duration // since it was ready; 0: it never was
+	}
+	elapsed struct{ timer uint64 } // the armed timer fired
+	shutter struct{}               // no start any more; stop what runs
+)
+
+// What is to be done.
+type (
+	start     struct{ gen uint64 }
+	terminate struct{ gen uint64 } // SIGTERM to the tree
+	kill      struct{ gen uint64 } // SIGKILL to the tree
+	arm       struct {             // start the timer, instead of the one before
+		timer uint64
+		after time.Duration
+	}
+	disarm  struct{} // stop the timer
+	grant   struct{} // a lease for everybody who waits
+	dismiss struct{} // ErrShutdown for everybody who waits
+)
+
+// step takes one input and answers what is to be done, in order.
+func (m *machine) step(in any) (do []any) {
+	if m.stale(in) {
+		return nil
+	}
+	switch in := in.(type) {
+	case asked:
+		m.waiting++
+		return m.ask()
+	case quit:
+		m.waiting--
+	case released:
+		m.leases--
+		if m.state == Ready && m.leases == 0 {
+			return m.idle()
+		}
+	case launched:
+		if m.state == Stopping { // told to stop before there was anything to signal
+			return m.stop()
+		}
+	case isReady:
+		if m.state == Starting {
+			m.state = Ready
+			return append(m.disarm(), m.give()...)
+		}
+	case unborn:
+		return m.fail()
+	case exited:
+		return m.exit(in)
+	case elapsed:
+		m.armed = false
+		return m.timeout()
+	case shutter:
+		m.closing = true
+		return append([]any{dismiss{}}, m.shut()...)
+	}
+	return nil
+}
+
+// stale tells whether in belongs to an earlier child or timer.
+func (m *machine) stale(in any) bool {
+	switch in := in.(type) {
+	case launched:
+		return in.gen != m.gen
+	case isReady:
+		return in.gen != m.gen
+	case unborn:
+		return in.gen != m.gen
+	case exited:
+		return in.gen != m.gen
+	case elapsed:
+		return in.timer != m.timer || !m.armed
+	}
+	return false
+}
+
+func (m *machine) ask() []any {
+	switch {
+	case m.closing:
+		m.waiting = 0
+		return []any{dismiss{}}
+	case m.state == Stopped:
+		return m.start()
+	case m.state == Ready:
+		return append(m.disarm(), m.give()...)
+	}
+	return nil // Starting, Stopping, Backoff: the answer comes with what follows
+}
+
+// give turns everybody who waits into a lease, and has the idle clock run if
+// that was nobody.
+func (m *machine) give() []any {
+	m.leases += m.waiting
+	m.waiting = 0
+	return append([]any{grant{}}, m.idle()...)
+}
+
+// idle starts the idle clock of a ready backend that nobody uses.
+func (m *machine) idle() []any {
+	if m.leases > 0 || m.idleStop == forever {
+		return nil
+	}
+	return m.arm(m.idleStop)
+}
+
+func (m *machine) start() []any {
+	m.state = Starting
+	m.failed = false
+	m.gen++
+	return append([]any{start{m.gen}}, m.arm(m.startTimeout)...)
+}
+
+func (m *machine) stop() []any {
+	m.state = Stopping
+	return append([]any{terminate{m.gen}}, m.arm(m.stopTimeout)...)
+}
+
+// fail waits before the next start.
+func (m *machine) fail() []any {
+	m.failures++
+	if m.closing {
+		m.state = Stopped
+		return m.disarm()
+	}
+	m.state = Backoff
+	m.pause = backoff(m.failures, rand.Float64())
+	return m.arm(m.pause)
+}
+
+// exit follows the end of the child, wanted or not.
+func (m *machine) exit(in exited) []any {
+	if in.uptime >= healthy {
+		m.failures = 0
+	}
+	wanted := m.state == Stopping && !m.failed
+	if !wanted && !(m.state == Ready && in.clean) {
+		return m.fail()
+	}
+	m.state = Stopped
+	do := m.disarm()
+	if m.waiting > 0 && !m.closing {
+		return append(do, m.start()...)
+	}
+	return do
+}
+
+// timeout is what the armed timer meant, which depends on the state alone.
+func (m *machine) timeout() []any {
+	switch m.state {
+	case Starting:
+		m.failed = true
+		return m.stop()
+	case Ready:
+		return m.stop()
+	case Stopping:
+		return []any{kill{m.gen}}
+	case Backoff:
+		m.state = Stopped
+		if m.waiting > 0 {
+			return m.start()
+		}
+	}
+	return nil // Stopped has no timer
+}
+
+func (m *machine) shut() []any {
+	m.waiting = 0
+	switch m.state {
+	case Starting, Ready:
+		return m.stop()
+	case Backoff:
+		m.state = Stopped
+		return m.disarm()
+	}
+	return nil // Stopped, or Stopping already
+}
+
+// arm answers the order for a timer, or to stop the present one if it would
+// never fire. A new number makes every earlier timer stale.
+func (m *machine) arm(after time.Duration) []any {
+	if after == forever {
+		return m.disarm()
+	}
+	m.timer++
+	m.armed = true
+	return []any{arm{m.timer, after}}
+}
+
+func (m *machine) disarm() []any {
+	if !m.armed {
+		return nil
+	}
+	m.armed = false
+	return []any{disarm{}}
+}
+
+// backoff is the pause after so many failures: doubling, capped, and moved by
+// up to a fifth either way (random is in [0,1)), so that many machines that
+// lost the same database do not come back in step.
+func backoff(failures int, random float64) time.Duration {
+	d := backoffMost
+	if n := failures - 1; n < 9 { // 100 ms << 9 is above the cap
+		d = min(backoffFirst<<max(n, 0), backoffMost)
+	}
+	return time.Duration(float64(d) * (0.8 + 0.4*random))
+}

@@ -1,0 +1,246 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+)
+
+// Requests to the owner, beside the inputs of the machine.
+type (
+	// asker is somebody who waits in Acquire.
+	asker struct {
+		answer chan *Lease // takes one lease, or nil for ErrShutdown
+	}
+	leaver     struct{ *asker } // the asker's context ended
+	impatience struct{}         // Shutdown's context ended
+	// launch is the outcome of a start.
+	launch struct {
+		gen   uint64
+		child *child // nil: it failed
+		err   error
+	}
+	// ending is the end of a child and of its tree.
+	ending struct {
+		child  *child
+		status string
+		ok     bool // status 0
+	}
+	saying struct { // STATUS= of the child
+		gen  uint64
+		text string
+	}
+)
+
+// owner is the goroutine that owns the state. What it cannot do at once (fork,
+// wait, probe) it has other goroutines do, and they answer to its inbox.
+type owner struct {
+	*Supervisor
+	m       machine
+	waiting []*asker    // in order of arrival; m.waiting is their number
+	child   *child      // the one of generation m.gen; nil: none, or not launched yet
+	timer   *time.Timer // the one that m armed last; nil: none yet
+	began   time.Time   // when the present start was decided
+	readyAt time.Time   // when the child was ready; zero: it is not
+	cause   error       // why the last start failed or is about to; nil: unknown
+}
+
+func newOwner(s *Supervisor) *owner {
+	return &owner{Supervisor: s, m: machine{
+		startTimeout: s.cfg.StartTimeout,
+		stopTimeout:  s.cfg.StopTimeout,
+		idleStop:     s.cfg.IdleStop,
+		state:        Stopped,
+	}}
+}
+
+// run serves the inbox until the backend was shut down.
+func (o *owner) run() {
+	defer close(o.done)
+	defer o.forker.stop()
+	for !(o.m.closing && o.m.state == Stopped) {
+		o.take(<-o.inbox)
+		o.publish()
+	}
+}
+
+// take turns a request into the machine's input.
+func (o *owner) take(in any) {
+	switch in := in.(type) {
+	case *asker:
+		o.waiting = append(o.waiting, in)
+		o.input(asked{})
+	case leaver:
+		if o.forget(in.asker) {
+			o.input(quit{})
+		}
+	case launch:
+		o.launched(in)
+	case isReady:
+		o.ready(in)
+	case ending:
+		o.ended(in)
+	case saying:
+		if in.gen == o.m.gen {
+			o.status.Lock()
+			o.status.Text = in.text
+			o.status.Unlock()
+			o.emit(TextEvent{in.gen, in.text})
+		}
+	case impatience:
+		if o.child != nil {
+			o.child.kill()
+		}
+	default:
+		o.input(in)
+	}
+}
+
+// input steps the machine and does what it answers.
+func (o *owner) input(in any) {
+	for _, do := range o.m.step(in) {
+		switch do := do.(type) {
+		case start:
+			o.start(do.gen)
+		case terminate:
+			o.terminate()
+		case kill:
+			o.kill()
+		case arm:
+			o.arm(do)
+		case disarm:
+			o.timer.Stop()
+		case grant:
+			o.answer(func() *Lease {
+				return &Lease{Generation: o.m.gen, Addrs: o.child.addrs, s: o.Supervisor, child: o.child}
+			})
+		case dismiss:
+			o.answer(func() *Lease { return nil })
+		}
+	}
+}
+
+func (o *owner) start(gen uint64) {
+	o.began, o.readyAt, o.cause = time.Now(), time.Time{}, nil
+	go func() {
+		c, err := o.launchChild(gen)
+		o.send(launch{gen, c, err})
+	}()
+}
+
+// terminate has the child end; before it is launched there is nothing to
+// signal, and the machine will say it again.
+func (o *owner) terminate() {
+	if o.child == nil {
+		return
+	}
+	reason := fmt.Sprintf("nobody used it for %v", o.m.idleStop)
+	switch {
+	case o.m.closing:
+		reason = "shutting down"
+	case o.m.failed:
+		o.cause = o.child.notReady(o.m.startTimeout)
+		reason = o.cause.Error()
+	}
+	o.emit(StopEvent{o.m.gen, o.child.pid, reason})
+	o.child.terminate()
+}
+
+func (o *owner) kill() {
+	if o.child == nil {
+		return
+	}
+	o.emit(KillEvent{o.m.gen, o.child.pid, o.m.stopTimeout})
+	o.child.kill()
+}
+
+func (o *owner) arm(do arm) {
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+	o.timer = time.AfterFunc(do.after, func() { o.send(elapsed{do.timer}) })
+}
+
+// answer gives everybody who waits what lease makes, in order.
+func (o *owner) answer(lease func() *Lease) {
+	for _, a := range o.waiting {
+		a.answer <- lease()
+	}
+	o.waiting = nil
+}
+
+// forget takes an asker out of those who wait; false if it was answered.
+func (o *owner) forget(a *asker) bool {
+	for i, w := range o.waiting {
+		if w == a {
+			o.waiting = append(o.waiting[:i:i], o.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+func (o *owner) launched(in launch) {
+	if in.err != nil {
+		o.input(unborn{in.gen})
+		o.emit(FailEvent{in.gen, in.err, o.retry()})
+		return
+	}
+	o.child = in.child
+	o.status.Lock()
+	o.status.PID, o.status.tree, o.status.Text = in.child.pid, in.child.tree, ""
+	o.status.Starts++
+	o.status.Unlock()
+	o.emit(LaunchEvent{in.gen, in.child.pid, in.child.argv})
+	in.child.follow()
+	o.input(launched{in.gen})
+}
+
+func (o *owner) ready(in isReady) {
+	if o.m.state == Starting && in.gen == o.m.gen {
+		o.readyAt = time.Now()
+		o.emit(ReadyEvent{in.gen, o.child.pid, time.Since(o.began)})
+	}
+	o.input(in)
+}
+
+// ended follows the end of the child and of all of its tree.
+func (o *owner) ended(in ending) {
+	c := in.child
+	served := c.served.Load()
+	e := ExitEvent{Generation: c.gen, PID: c.pid, Status: in.status, Served: served}
+	if !o.readyAt.IsZero() {
+		e.Uptime = time.Since(o.readyAt)
+	}
+	e.Wanted = o.m.state == Stopping && !o.m.failed
+	unready := o.m.state == Starting
+	o.child = nil
+	o.status.Lock()
+	o.status.PID, o.status.tree, o.status.LastExit = 0, nil, in.status
+	o.status.Unlock()
+	o.input(exited{gen: c.gen, clean: in.ok && served, uptime: e.Uptime})
+	e.Retry = o.retry()
+	o.emit(e)
+	switch {
+	case o.cause != nil: // it was stopped because it did not get ready
+		o.emit(FailEvent{c.gen, o.cause, e.Retry})
+	case unready:
+		o.emit(FailEvent{c.gen, c.diedUnready(in.status), e.Retry})
+	}
+}
+
+// retry is the pause that the machine has just begun; 0 if it did not.
+func (o *owner) retry() time.Duration {
+	if o.m.state != Backoff {
+		return 0
+	}
+	return o.m.pause
+}
+
+// publish makes the state known to Status.
+func (o *owner) publish() {
+	o.status.Lock()
+	defer o.status.Unlock()
+	if o.status.State != o.m.state {
+		o.status.State, o.status.Since = o.m.state, time.Now()
+	}
+}

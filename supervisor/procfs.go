@@ -1,0 +1,86 @@
+package supervisor
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// process is what /proc/PID/stat says of a process (proc_pid_stat(5)).
+type process struct {
+	pid, parent, session int
+	zombie               bool
+}
+
+// processes lists all that /proc shows.
+func processes() []process {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	list := make([]process, 0, len(names))
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		if p, ok := parseStat(pid, stat); ok {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// parseStat reads the fields behind the command's name, which may itself
+// contain spaces and parentheses.
+func parseStat(pid int, stat []byte) (process, bool) {
+	end := bytes.LastIndexByte(stat, ')')
+	if end < 0 {
+		return process{}, false
+	}
+	fields := bytes.Fields(stat[end+1:])
+	if len(fields) < 4 {
+		return process{}, false
+	}
+	parent, err1 := strconv.Atoi(string(fields[1]))
+	session, err2 := strconv.Atoi(string(fields[3]))
+	state := fields[0][0]
+	return process{pid, parent, session, state == 'Z' || state == 'X'}, err1 == nil && err2 == nil
+}
+
+// proportionalMemory is what a process uses: its own pages, and its share of
+// those it has in common with others. Where that may not be seen, its resident
+// pages; 0 if it has ended.
+func proportionalMemory(pid int) int64 {
+	if kb, ok := readField(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:"); ok {
+		return kb << 10
+	}
+	kb, _ := readField(fmt.Sprintf("/proc/%d/status", pid), "VmRSS:")
+	return kb << 10
+}
+
+// readField finds a line such as "Pss:   123 kB" and answers its number.
+func readField(file, name string) (int64, bool) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, false
+	}
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte(name)); ok {
+			fields := bytes.Fields(rest)
+			if len(fields) == 0 {
+				return 0, false
+			}
+			n, err := strconv.ParseInt(string(fields[0]), 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,233 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/internal/sockdiag"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// probeShortest is the pause between the first probes: what a start may
+	// cost above what the backend itself needs.
+	probeShortest = time.Millisecond
+	// probeShare makes the pause a hundredth of the time waited so far: a
+	// backend that takes a minute is not asked a thousand times a second.
+	probeShare = 100
+	// connectPatience bounds one probe by connect; a full backlog would drop
+	// it without an answer.
+	connectPatience = time.Second
+)
+
+// watch finds out when the child is ready, and tells the owner.
+func (c *child) watch() {
+	switch c.s.cfg.Ready {
+	case ReadyNone:
+		c.becomeReady()
+	case ReadyListen:
+		c.probe(c.listens)
+	case ReadyConnect:
+		c.probe(c.accepts)
+	case ReadyNotify: // hear will see it
+	}
+}
+
+func (c *child) becomeReady() { c.s.send(isReady{c.gen}) }
+
+// probe asks again and again, with growing pauses, until the answer is yes or
+// the child has ended.
+func (c *child) probe(ready func() (bool, error)) {
+	began := time.Now()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	stranger := false
+	for {
+		select {
+		case <-c.gone.Done():
+			return
+		case <-pause.C:
+		}
+		ok, err := ready()
+		if ok {
+			c.becomeReady()
+			return
+		}
+		c.obstacle.Store(&err)
+		if _, is := errors.AsType[*strangerError](err); is && !stranger {
+			stranger = true
+			c.s.emit(StrangerEvent{c.gen, err})
+		}
+		pause.Reset(probePause(time.Since(began), c.s.cfg.ProbeInterval))
+	}
+}
+
+// probePause is the pause after the backend was waited for so long.
+func probePause(waited, longest time.Duration) time.Duration {
+	return min(max(waited/probeShare, probeShortest), longest)
+}
+
+// listens asks the kernel whether a process of the tree listens at one of the
+// addresses. The error says what is there instead.
+func (c *child) listens() (bool, error) {
+	for _, addr := range c.addrs {
+		held, stranger, err := c.holder(addr)
+		if held || err != nil {
+			return held, err
+		}
+		if stranger != nil {
+			return false, stranger
+		}
+	}
+	return false, fmt.Errorf("no process of the backend listens at %s", join(c.addrs))
+}
+
+// accepts connects, unless the kernel sees a stranger's listener there: an
+// address it sees none at all at may be on another machine.
+func (c *child) accepts() (bool, error) {
+	var last error
+	for _, addr := range c.addrs {
+		_, stranger, err := c.holder(addr)
+		if stranger != nil {
+			return false, stranger
+		}
+		if err != nil && !errors.Is(err, sockdiag.ErrUnsupported) {
+			return false, err
+		}
+		if last = connectTo(c.gone, addr); last == nil {
+			return true, nil
+		}
+	}
+	return false, last
+}
+
+func connectTo(ctx context.Context, addr sockaddr.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, connectPatience)
+	defer cancel()
+	fd, err := sockaddr.Connect(ctx, addr)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+// strangerError says that an address is held by somebody else.
+type strangerError struct {
+	addr sockaddr.Addr
+	pid  int // 0: it cannot be seen
+	comm string
+}
+
+func (e *strangerError) Error() string {
+	who := "another process, which cannot be seen from here"
+	if e.pid == os.Getpid() {
+		who = "tiproxy itself"
+	} else if e.pid != 0 {
+		who = fmt.Sprintf("another process: pid %d (%s)", e.pid, e.comm)
+	}
+	return fmt.Sprintf("%s is held by %s; end that, or change Address= (--dest)", e.addr, who)
+}
+
+// holder looks who listens at addr: a process of the tree, a stranger, or
+// nobody.
+func (c *child) holder(addr sockaddr.Addr) (held bool, stranger *strangerError, err error) {
+	listeners, err := sockdiag.Listeners(addr)
+	if err != nil || len(listeners) == 0 {
+		return false, nil, err
+	}
+	inodes := make([]uint64, len(listeners))
+	for i, l := range listeners {
+		inodes[i] = l.Inode
+	}
+	members := c.tree.members()
+	pid, err := sockdiag.Owner(inodes, members)
+	switch {
+	case pid != 0:
+		return true, nil, nil
+	case errors.Is(err, fs.ErrPermission):
+		// A child that changed its user hides its files from us; then the
+		// user of the socket must do.
+		return sameUser(listeners, members), nil, nil
+	case err != nil:
+		return false, nil, err
+	}
+	return false, findStranger(addr, inodes), nil
+}
+
+func findStranger(addr sockaddr.Addr, inodes []uint64) *strangerError {
+	pid, comm := sockdiag.AnyOwner(inodes)
+	return &strangerError{addr, pid, comm}
+}
+
+// sameUser tells whether one of the sockets was made by the user of one of the
+// processes.
+func sameUser(listeners []sockdiag.Listener, pids []int) bool {
+	for _, pid := range pids {
+		info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+		if err != nil {
+			continue
+		}
+		for _, l := range listeners {
+			if info.Sys().(*syscall.Stat_t).Uid == l.UID {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkFree looks, before the child is started, whether somebody holds its
+// address: it would be served in the backend's place.
+func (c *child) checkFree() error {
+	for _, addr := range c.addrs {
+		listeners, err := sockdiag.Listeners(addr)
+		if errors.Is(err, sockdiag.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if len(listeners) > 0 {
+			inodes := make([]uint64, len(listeners))
+			for i, l := range listeners {
+				inodes[i] = l.Inode
+			}
+			return findStranger(addr, inodes)
+		}
+	}
+	return nil
+}
+
+// notReady says why the child was not ready in time.
+func (c *child) notReady(limit time.Duration) error {
+	switch err := c.obstacle.Load(); {
+	case err != nil:
+		return fmt.Errorf("it was not ready within %v (StartTimeoutSec=, --start): %w", limit, *err)
+	case c.s.cfg.Ready == ReadyNotify:
+		return fmt.Errorf("it was not ready within %v (StartTimeoutSec=, --start): it did not send READY=1; if it does not speak sd_notify, use Ready=listen", limit)
+	}
+	return fmt.Errorf("it was not ready within %v (StartTimeoutSec=, --start)", limit)
+}
+
+// diedUnready says why a start failed whose child ended by itself.
+func (c *child) diedUnready(status string) error {
+	if status == "exit status 0" {
+		return errors.New("it ended with status 0 before it was ready; if it goes to the background, tell it to stay in the foreground")
+	}
+	return fmt.Errorf("it ended before it was ready: %s", status)
+}
+
+func join(addrs []sockaddr.Addr) string {
+	texts := make([]string, len(addrs))
+	for i, a := range addrs {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, " or ")
+}

@@ -1,0 +1,269 @@
+// Package supervisor keeps one backend process: it starts it when somebody
+// asks, knows when it is ready, stops it when nobody has used it for a while,
+// restarts it with growing pauses when it fails, and leaves nothing of it.
+//
+//	           asked                 ready
+//	Stopped ───────────▶ Starting ─────────▶ Ready ◀──▶ (asked, released)
+//	  ▲ ▲ ▲                │  │ too long       │ │
+//	  │ │ │         failed │  └──────▶┐        │ │ idle for IdleStop
+//	  │ │ │                ▼          ▼        │ ▼
+//	  │ │ └─ nobody waits  Backoff ◀─ Stopping ◀─┘
+//	  │ │                  ▲ │        │  │ SIGTERM, patience, SIGKILL
+//	  │ │                  │ └────────│──│──▶ Starting, if somebody waits
+//	  │ └──────────────────│──────────┘  └──▶ Starting, if somebody waits
+//	  └── exited, status 0 ┴ crashed (both from Ready)
+//
+// Invariants:
+//
+//   - One goroutine owns the state. It decides by a pure function of state and
+//     input (machine.go), and carries the decision out (owner.go).
+//   - At most one child lives. The next one is started only after the last
+//     process of the tree before it is gone.
+//   - Every input of a child or timer carries its generation or number; a
+//     stale one does nothing.
+//   - Everybody who asks is answered: with a lease, when the caller's context
+//     ends, or with ErrShutdown.
+//   - After Shutdown nothing is started.
+//
+// Importing this package makes the program its own launcher: see launcher.go.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tiproxy/tiproxy/internal/sockaddr"
+)
+
+// ErrShutdown answers those who ask for a backend after Shutdown.
+var ErrShutdown = errors.New("the backend is being shut down for good")
+
+// forever is the duration of "never".
+const forever = time.Duration(math.MaxInt64)
+
+// Readiness is how a started backend is known to be ready.
+type Readiness string
+
+// The ways to be ready.
+const (
+	// ReadyListen asks the kernel (sock_diag(7)) whether a process of the
+	// backend listens at the address. It costs the backend no connection.
+	ReadyListen Readiness = "listen"
+	// ReadyNotify waits for READY=1 of sd_notify(3).
+	ReadyNotify Readiness = "notify"
+	// ReadyConnect connects to the address, and closes at once. Not for a
+	// backend that serves one client and ends.
+	ReadyConnect Readiness = "connect"
+	// ReadyNone takes it as ready as soon as it runs.
+	ReadyNone Readiness = "none"
+)
+
+// Config says what to keep, and how. Durations of 0 are taken as they are,
+// math.MaxInt64 is "never".
+type Config struct {
+	Command []string      // argv; a name without slash is looked up in PATH; nil: the backend is not ours (External)
+	Dir     string        // its working directory; "": ours
+	Address sockaddr.Name // where it listens
+	Auto    bool          // instead: a free TCP port of 127.0.0.1, as $PORT and as {port} in Command
+
+	Ready         Readiness     // "": ReadyListen
+	ProbeInterval time.Duration // longest pause between two probes; 0: 500 ms
+	StartTimeout  time.Duration // from the start until it is ready
+	IdleStop      time.Duration // without a lease, until it is stopped
+	StopTimeout   time.Duration // from SIGTERM to SIGKILL
+
+	// Reap makes this process the reaper of orphans (PR_SET_CHILD_SUBREAPER)
+	// and takes every orphan that comes to it for one of the backend's. Set it
+	// unless this program starts other children of its own.
+	Reap bool
+
+	// Events is told what happens, in order, one at a time; nil: nobody. It
+	// must not call the Supervisor.
+	Events func(Event)
+}
+
+// Supervisor keeps one backend. All its methods may be called from any
+// goroutine.
+type Supervisor struct {
+	cfg    Config
+	inbox  chan any      // inputs of the machine, and requests; read by the owner
+	done   chan struct{} // closed when the owner has ended
+	forker *forker       // starts the children
+	groups *cgroup       // our delegated cgroup; nil: none
+	events sync.Mutex    // serialises cfg.Events: output comes from other goroutines
+	status struct {      // what Status answers
+		sync.Mutex
+		Status
+		tree *tree // of the running child; nil: none
+	}
+}
+
+// Status is a look at the backend.
+type Status struct {
+	State    State
+	PID      int       // 0: no child
+	Starts   uint64    // children started so far
+	Since    time.Time // when State began
+	LastExit string    // how the last child ended; "": none has yet
+	Text     string    // what the child said of itself (STATUS= of sd_notify)
+	Memory   int64     // bytes used by the child's tree; 0: unknown or no child
+}
+
+// Lease is the right to connect to a ready backend. The backend is not
+// stopped for idleness while there is one.
+type Lease struct {
+	Generation uint64          // of the child; 0: external
+	Addrs      []sockaddr.Addr // where to connect, the first to be tried first
+
+	s        *Supervisor
+	child    *child // nil: external
+	released atomic.Bool
+}
+
+// Connected notes that the backend took a connection. One that ends with
+// status 0 after it served somebody has not failed.
+func (l *Lease) Connected() {
+	if l.child != nil {
+		l.child.served.Store(true)
+	}
+}
+
+// Release gives the lease back; a second call does nothing.
+func (l *Lease) Release() {
+	if l.released.CompareAndSwap(false, true) && l.child != nil {
+		l.s.send(released{})
+	}
+}
+
+// New starts the owner, but no child. It fails if cfg contradicts itself or
+// the process cannot be made a reaper.
+func New(cfg Config) (*Supervisor, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, fmt.Errorf("cannot supervise: %w", err)
+	}
+	s := &Supervisor{cfg: cfg, inbox: make(chan any), done: make(chan struct{})}
+	s.status.State, s.status.Since = Stopped, time.Now()
+	if len(cfg.Command) == 0 {
+		s.status.State = External
+		close(s.done)
+		return s, nil
+	}
+	if cfg.Reap {
+		if err := becomeReaper(); err != nil {
+			return nil, err
+		}
+	}
+	s.groups = delegatedCgroup()
+	s.forker = newForker()
+	go newOwner(s).run()
+	return s, nil
+}
+
+// fill checks cfg and puts defaults in.
+func (c *Config) fill() error {
+	if c.Ready == "" {
+		c.Ready = ReadyListen
+	}
+	if c.ProbeInterval <= 0 {
+		c.ProbeInterval = 500 * time.Millisecond
+	}
+	if c.Events == nil {
+		c.Events = func(Event) {}
+	}
+	switch c.Ready {
+	case ReadyListen, ReadyNotify, ReadyConnect, ReadyNone:
+	default:
+		return fmt.Errorf("unknown readiness %q", c.Ready)
+	}
+	if c.Address.IsZero() && !c.Auto {
+		return errors.New("no address of the backend")
+	}
+	if c.Auto && len(c.Command) == 0 {
+		return errors.New("a free port needs a command to be told to")
+	}
+	return nil
+}
+
+// Acquire answers a lease on a ready backend, and has it started if need be.
+// It blocks through failed starts and their pauses until ctx ends: then it
+// fails with the cause of that.
+func (s *Supervisor) Acquire(ctx context.Context) (*Lease, error) {
+	if len(s.cfg.Command) == 0 {
+		addrs, err := s.cfg.Address.Resolve(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &Lease{Addrs: addrs, s: s}, nil
+	}
+	a := &asker{answer: make(chan *Lease, 1)}
+	if !s.send(a) {
+		return nil, ErrShutdown
+	}
+	select {
+	case lease := <-a.answer:
+		if lease == nil {
+			return nil, ErrShutdown
+		}
+		return lease, nil
+	case <-ctx.Done():
+		s.send(leaver{a})
+		// The answer may have been given before the owner heard of the leaving.
+		select {
+		case lease := <-a.answer:
+			if lease != nil {
+				lease.Release()
+			}
+		default:
+		}
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Shutdown stops the backend and starts none any more. It returns when nothing
+// of it is left, or when ctx ends: then what is left is killed.
+func (s *Supervisor) Shutdown(ctx context.Context) {
+	if !s.send(shutter{}) {
+		return
+	}
+	select {
+	case <-s.done:
+		return
+	case <-ctx.Done():
+		s.send(impatience{})
+		<-s.done
+	}
+}
+
+// Status tells how the backend does. It reads the memory of the tree from
+// /proc or its cgroup, which takes a moment.
+func (s *Supervisor) Status() Status {
+	s.status.Lock()
+	st, tree := s.status.Status, s.status.tree
+	s.status.Unlock()
+	if tree != nil {
+		st.Memory = tree.memory()
+	}
+	return st
+}
+
+// send hands the owner something; it answers false once the owner has ended.
+func (s *Supervisor) send(in any) bool {
+	select {
+	case s.inbox <- in:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+// emit tells Events what happened.
+func (s *Supervisor) emit(e Event) {
+	s.events.Lock()
+	defer s.events.Unlock()
+	s.cfg.Events(e)
+}

@@ -1,0 +1,143 @@
+package supervisor
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tree is the backend's main process and all that came from it.
+//
+// In a cgroup of its own the kernel knows who belongs to it. Without one, it
+// is the main process's session and descendants, and, if this process is the
+// reaper, the orphans that came to us: a daemon that made a session of its own
+// and lost its parent is among those.
+type tree struct {
+	main   int     // pid of the main process, which leads its session
+	group  *cgroup // nil: none
+	reaper bool    // orphans of ours belong to it
+}
+
+// members are the pids of the living processes of the tree.
+func (t *tree) members() []int {
+	if t.group != nil {
+		return t.group.members()
+	}
+	ours.Lock()
+	defer ours.Unlock()
+	all := processes()
+	belongs := map[int]bool{}
+	for _, p := range all {
+		child := p.parent == os.Getpid()
+		main := child && p.pid == t.main // else the pid is somebody else's by now
+		orphan := child && t.reaper && !ours.pids[p.pid]
+		if main || orphan || p.session == t.main && p.pid != t.main {
+			belongs[p.pid] = true
+		}
+	}
+	for grown := true; grown; { // /proc lists by pid, and children may have lower ones
+		grown = false
+		for _, p := range all {
+			if belongs[p.parent] && !belongs[p.pid] {
+				belongs[p.pid] = true
+				grown = true
+			}
+		}
+	}
+	var pids []int
+	for _, p := range all {
+		if belongs[p.pid] && !p.zombie {
+			pids = append(pids, p.pid)
+		}
+	}
+	return pids
+}
+
+// contains tells whether pid is a living member.
+func (t *tree) contains(pid int) bool {
+	if pid == t.main {
+		return true
+	}
+	for _, member := range t.members() {
+		if member == pid {
+			return true
+		}
+	}
+	return false
+}
+
+// terminate asks every member to end, as systemd does (KillMode=control-group):
+// a shell that leads the tree would not pass the signal on.
+func (t *tree) terminate() {
+	for _, pid := range t.members() {
+		_ = unix.Kill(pid, unix.SIGTERM)
+		_ = unix.Kill(pid, unix.SIGCONT) // a stopped process could not answer
+	}
+}
+
+// kill ends every member, until no new one is found: who forks while it is
+// being killed leaves a child.
+func (t *tree) kill() {
+	if t.group != nil && t.group.kill() == nil {
+		return
+	}
+	for {
+		pids := t.members()
+		if len(pids) == 0 {
+			return
+		}
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		awaitEnd(pids[0])
+	}
+}
+
+// await returns when nobody is left, and removes the cgroup.
+func (t *tree) await() {
+	if t.group != nil {
+		t.group.await()
+		t.group.remove()
+	} else {
+		for pids := t.members(); len(pids) > 0; pids = t.members() {
+			awaitEnd(pids[0])
+		}
+	}
+	if t.reaper {
+		ours.reapOrphans()
+	}
+}
+
+// memory is what the members use, in bytes.
+func (t *tree) memory() int64 {
+	if t.group != nil {
+		if n := t.group.memory(); n > 0 {
+			return n
+		}
+	}
+	var sum int64
+	for _, pid := range t.members() {
+		sum += proportionalMemory(pid)
+	}
+	return sum
+}
+
+// awaitEnd blocks until a process has ended, whoever's child it is: its pidfd
+// becomes readable then (pidfd_open(2)).
+func awaitEnd(pid int) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		if err != unix.ESRCH { // out of fds: look again soon
+			time.Sleep(10 * time.Millisecond)
+		}
+		return
+	}
+	defer unix.Close(fd)
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if err != unix.EINTR {
+			return
+		}
+	}
+}
