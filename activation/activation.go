@@ -1,0 +1,135 @@
+// Package activation owns the listening sockets, and what we tell systemd.
+//
+//	systemd ── LISTEN_FDS ──▶ Inherited ─┐
+//	                                     ├──▶ []Listener ──▶ READY=1 … STOPPING=1
+//	by hand ── --listen ────▶ Listen ────┘
+//
+// Invariants:
+//
+//   - A Listener is a plain fd and plain data; the fd is non-blocking and
+//     closes on exec.
+//   - An inherited listener is never shut down: systemd has the same socket
+//     open, and its copy would die too. Close only closes.
+//   - What systemd passed is taken whole or refused whole: a listener that we
+//     passed over would wake us again and again.
+package activation
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"golang.org/x/sys/unix"
+)
+
+// Listener is one listening stream socket.
+type Listener struct {
+	FD        int           // non-blocking; ours to close
+	Name      string        // FileDescriptorName= of the socket unit; "" when bound by hand
+	Addr      sockaddr.Addr // where it listens
+	V6Only    bool          // an IPv6 wildcard that does not take IPv4
+	Inherited bool          // systemd has it open too
+}
+
+// Close closes our fd. The socket file of a UNIX listener that we bound
+// ourselves is removed.
+func (l *Listener) Close() error {
+	if !l.Inherited && l.Addr.Family == unix.AF_UNIX && l.Addr.Path != "" && l.Addr.Path[0] != '@' {
+		_ = os.Remove(l.Addr.Path)
+	}
+	return unix.Close(l.FD)
+}
+
+// Inherited answers the listeners that systemd passed (sd_listen_fds(3)), in
+// its order; none if it passed none to this process. It may be called once:
+// it takes the variables out of the environment.
+//
+// Every fd that is not a listening stream socket is an error that names it.
+func Inherited() ([]Listener, error) {
+	var all []Listener
+	var errs []error
+	for _, f := range activation.Files(true) {
+		fd := int(f.Fd())
+		l, err := inherit(f)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cannot use fd %d %q that systemd passed: %w", fd, f.Name(), err))
+			continue
+		}
+		if f.Name() != "LISTEN_FD_"+strconv.Itoa(fd) { // go-systemd's word for "no name"
+			l.Name = f.Name()
+		}
+		all = append(all, l)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return all, nil
+}
+
+// inherit checks one fd and takes it over under a number of our own, since f
+// would close its one when it is collected.
+func inherit(f *os.File) (Listener, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return Listener{}, err
+	}
+	l, err := examine(fd)
+	if err != nil {
+		unix.Close(fd)
+		return Listener{}, err
+	}
+	l.Inherited = true
+	return l, nil
+}
+
+// examine makes a Listener of a socket, if it is one.
+func examine(fd int) (Listener, error) {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return Listener{}, fmt.Errorf("it is not a socket (%w); a ListenFIFO= or ListenSpecial= cannot be served", err)
+	}
+	if kind != unix.SOCK_STREAM {
+		return Listener{}, errors.New("it is not a stream socket; write ListenStream=, not ListenDatagram= or ListenSequentialPacket=")
+	}
+	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
+		return Listener{}, errors.New("it does not listen, it may be a connection; write Accept=no")
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return Listener{}, err
+	}
+	l := Listener{FD: fd, Addr: sockaddr.From(sa)}
+	if l.Addr.Family == 0 {
+		return Listener{}, errors.New("its address family is unknown; TCP, UNIX and VSOCK can be served")
+	}
+	if l.Addr.IsIP() {
+		v6only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+		l.V6Only = err == nil && v6only != 0
+		// Inherited by every connection: the relay must not wait for an
+		// acknowledgement before it sends the next piece (tcp(7)).
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	return l, unix.SetNonblock(fd, true)
+}
+
+// Ready tells systemd that connections are accepted (READY=1). Without
+// systemd it does nothing, as the two below.
+func Ready() error { return notify(daemon.SdNotifyReady) }
+
+// Stopping tells systemd that we are about to exit (STOPPING=1).
+func Stopping() error { return notify(daemon.SdNotifyStopping) }
+
+// Status sets the line that `systemctl status` shows (STATUS=).
+func Status(text string) error { return notify("STATUS=" + text) }
+
+func notify(state string) error {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		return fmt.Errorf("cannot notify systemd: %w", err)
+	}
+	return nil
+}

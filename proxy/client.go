@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/tiproxy/tiproxy/gate"
+	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/relay"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// retryFirst and retryMost are the pauses between connects that the
+	// backend refused: it may be between two generations, and its end or its
+	// readiness reach us within milliseconds.
+	retryFirst = 2 * time.Millisecond
+	retryMost  = 250 * time.Millisecond
+	// farewell is how many bytes of a client that is sent away are read off,
+	// so that it sees an end and not a reset.
+	farewell = 64 << 10
+)
+
+// client is one accepted connection.
+type client struct {
+	number   uint64 // of the session, from 1
+	fd       int    // the socket; belongs to the relay once joined
+	listener *Listener
+	addr     sockaddr.Addr
+	turn     *gate.Turn
+	arrived  time.Time
+	entered  time.Time // when it was let in; zero: not yet
+
+	leave   context.CancelCauseFunc       // ends what is done for it; nil once joined
+	limit   *time.Timer                   // SessionTimeout; nil: none
+	late    atomic.Bool                   // limit has fired
+	session atomic.Pointer[relay.Session] // nil: not joined yet
+}
+
+// welcome takes in an accepted connection. The front calls it, so that the
+// turns are dealt out in the order of accepting.
+func (p *Proxy) welcome(fd int, l *Listener, addr sockaddr.Addr) {
+	c := &client{number: p.enter(), fd: fd, listener: l, addr: addr, arrived: time.Now()}
+	turn, err := p.cfg.Gate.Enter()
+	if err != nil {
+		p.end(c, Refused, err)
+		return
+	}
+	c.turn = turn
+	go p.serve(c)
+}
+
+// serve leads a client to the relay, or to the end before that.
+func (p *Proxy) serve(c *client) {
+	ctx, leave := context.WithCancelCause(p.hurry)
+	defer leave(nil)
+	c.leave = leave
+	if err := p.front.watch(c); err != nil {
+		p.front.unwatch(c)
+		p.end(c, Unserved, err)
+		return
+	}
+	if err := p.wait(ctx, c); err != nil {
+		p.front.unwatch(c)
+		p.end(c, Left, err)
+		return
+	}
+	c.entered = time.Now()
+	p.limitSession(c)
+	lease, fd, err := p.reach(ctx)
+	p.front.unwatch(c)
+	c.leave = nil
+	if err != nil {
+		p.end(c, outcomeOf(err), err)
+		return
+	}
+	p.join(c, lease, fd)
+}
+
+// wait stands in line until it is the client's turn.
+func (p *Proxy) wait(ctx context.Context, c *client) error {
+	if p.cfg.QueueTimeout != never && c.turn.Waits() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.cfg.QueueTimeout, ErrQueueTimeout)
+		defer cancel()
+	}
+	if c.turn.Waits() {
+		p.cfg.Events(WaitEvent{Client: c.facts()})
+	}
+	return c.turn.Wait(ctx)
+}
+
+// limitSession starts the clock of SessionTimeout.
+func (p *Proxy) limitSession(c *client) {
+	if p.cfg.SessionTimeout == never {
+		return
+	}
+	leave := c.leave
+	c.limit = time.AfterFunc(p.cfg.SessionTimeout, func() {
+		c.late.Store(true)
+		leave(ErrSessionTimeout)
+		if s := c.session.Load(); s != nil {
+			s.Cut(false)
+		}
+	})
+}
+
+// reach connects to the backend. One that refuses may just be restarting, so
+// it is asked for again while the client's patience lasts.
+func (p *Proxy) reach(ctx context.Context) (Lease, int, error) {
+	if p.cfg.StartTimeout != never {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.cfg.StartTimeout, errPatience)
+		defer cancel()
+	}
+	var refusal error
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		lease, err := p.cfg.Backend.Acquire(ctx)
+		if err != nil {
+			return nil, -1, unreached(ctx, err, refusal, p.cfg.StartTimeout)
+		}
+		fd, err := connect(ctx, lease)
+		if err == nil {
+			return lease, fd, nil
+		}
+		lease.Release()
+		refusal = err
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, -1, unreached(ctx, context.Cause(ctx), refusal, p.cfg.StartTimeout)
+		}
+	}
+}
+
+// connect tries the backend's addresses in order.
+func connect(ctx context.Context, lease Lease) (fd int, err error) {
+	for _, addr := range lease.Addresses() {
+		if fd, err = sockaddr.Connect(ctx, addr); err == nil {
+			lease.Connected()
+			return fd, nil
+		}
+	}
+	return -1, err
+}
+
+// join hands both sockets to the relay. From here on the client has no
+// goroutine.
+func (p *Proxy) join(c *client, lease Lease, fd int) {
+	s, err := p.cfg.Relay.Join(c.fd, fd, func(res relay.Result) {
+		go p.finish(c, lease, res) // the relay's loop must not wait for anybody
+	})
+	if err != nil {
+		c.fd = -1 // the relay has closed it
+		lease.Release()
+		p.end(c, Unserved, err)
+		return
+	}
+	c.session.Store(s)
+	if c.late.Load() {
+		s.Cut(false)
+	}
+}
+
+// finish follows the end of a relayed session. The slot goes on before the
+// lease comes back: with IdleStop=0 the backend would else be stopped under
+// those who wait.
+func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
+	c.fd = -1
+	if c.limit != nil {
+		c.limit.Stop()
+	}
+	e := p.account(c, Served, res.Err)
+	e.FromClient, e.FromBackend = res.FromA, res.FromB
+	if res.Err != nil && !errors.Is(res.Err, relay.ErrCut) {
+		e.FailedSide = [...]string{relay.A: "client", relay.B: "backend"}[res.From]
+	}
+	if c.late.Load() {
+		e.Err = ErrSessionTimeout
+	}
+	c.turn.Done()
+	lease.Release()
+	p.cfg.Events(e)
+	p.exit()
+}
+
+// end sees a client off that never reached the relay.
+func (p *Proxy) end(c *client, how Outcome, err error) {
+	if c.limit != nil {
+		c.limit.Stop()
+	}
+	if c.fd >= 0 {
+		closeOrderly(c.fd)
+	}
+	if c.turn != nil {
+		c.turn.Done()
+	}
+	p.cfg.Events(p.account(c, how, err))
+	p.exit()
+}
+
+// account fills in the event of a client's end.
+func (p *Proxy) account(c *client, how Outcome, err error) EndEvent {
+	now := time.Now()
+	e := EndEvent{Client: c.facts(), Outcome: how, Err: err}
+	if c.entered.IsZero() {
+		e.Waited = now.Sub(c.arrived)
+	} else {
+		e.Waited, e.Inside = c.entered.Sub(c.arrived), now.Sub(c.entered)
+	}
+	return e
+}
+
+func (c *client) facts() Client {
+	return Client{Number: c.number, Listener: c.listener.Name, Addr: c.addr}
+}
+
+// closeOrderly sends a FIN rather than a reset, which closing a socket with
+// unread bytes would send: the client shall see an end, and what was said to
+// it before.
+func closeOrderly(fd int) {
+	_ = unix.Shutdown(fd, unix.SHUT_WR)
+	buf := make([]byte, 4<<10)
+	for total := 0; total < farewell; {
+		n, err := unix.Read(fd, buf)
+		if n <= 0 || err != nil {
+			break
+		}
+		total += n
+	}
+	unix.Close(fd)
+}
