@@ -1,0 +1,63 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"sync/atomic"
+)
+
+// self is the test binary, as the harness installs it.
+const self = "/usr/lib/tiproxy/e2e.test"
+
+// serve is the main function of a backend of ours; the end is a signal.
+func serve(name, address string) {
+	answer := map[string]func(net.Conn){"echo": echo, "who": tellWho, "count": countClients}[name]
+	if answer == nil {
+		log.Fatalf("cannot serve: no backend is called %q", name)
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			defer conn.Close()
+			answer(conn)
+		}()
+	}
+}
+
+// echo returns every byte.
+func echo(conn net.Conn) {
+	io.Copy(conn, conn)
+}
+
+// tellWho speaks first: the pid of tiproxy and the backend's own. Then it waits for the client to go.
+func tellWho(conn net.Conn) {
+	fmt.Fprintf(conn, "%d %d\n", os.Getppid(), os.Getpid())
+	io.Copy(io.Discard, conn)
+}
+
+var served, present atomic.Int64
+
+// countClients hears a name and answers with it, with the number of clients served so far, this one
+// included, and with the number of those who were here when it came, again this one included.
+func countClients(conn net.Conn) {
+	here := present.Add(1)
+	defer present.Add(-1)
+	name, err := readLine(conn)
+	if err != nil {
+		return
+	}
+	fmt.Fprintf(conn, "%s %d %d\n", name, served.Add(1), here)
+	io.Copy(io.Discard, conn)
+}
