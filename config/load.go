@@ -23,9 +23,24 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
+	return load(file, string(text))
+}
+
+// LoadDefault is Load for the file that nobody named: if it is missing, that is
+// as if it were empty, and its drop-ins count all the same.
+func LoadDefault(file string) (*Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	return load(file, string(text))
+}
+
+// load reads the text of file over the defaults, and then its drop-ins.
+func load(file, text string) (*Config, error) {
 	c := Default()
 	c.file = file
-	faults := c.apply(file, string(text))
+	faults := c.apply(file, text)
 	names, err := dropIns(file + ".d")
 	if err != nil {
 		faults = append(faults, err)

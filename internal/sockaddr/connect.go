@@ -22,10 +22,14 @@ func Connect(ctx context.Context, a Addr) (fd int, err error) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	err = unix.Connect(fd, a.Sockaddr())
-	if err == unix.EINPROGRESS || err == unix.EINTR {
+	switch {
+	case err != unix.EINPROGRESS && err != unix.EINTR: // UNIX: connected, or not
+	case isSettled(uintptr(fd)): // over loopback the handshake is done by now
+		err = pendingError(fd)
+	default:
 		fd, err = finish(ctx, fd)
 	}
-	if err == nil && a.IsIP() && isSelf(fd, a) {
+	if err == nil && a.IsIP() && isSelf(fd) {
 		err = unix.ECONNREFUSED
 	}
 	if err != nil {
@@ -48,12 +52,7 @@ func finish(ctx context.Context, fd int) (int, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { f.Close() })
 	defer stop()
-	first := true
-	waitErr := raw.Write(func(uintptr) bool {
-		wait := first // it is known not to be connected yet
-		first = false
-		return !wait
-	})
+	waitErr := raw.Write(isSettled)
 	if ctx.Err() != nil {
 		return -1, context.Cause(ctx)
 	}
@@ -67,22 +66,34 @@ func finish(ctx context.Context, fd int) (int, error) {
 	return connected, err
 }
 
-// outcome answers a second fd of a socket that is connected.
+// isSettled tells whether a connect has come to its end, good or bad.
+func isSettled(fd uintptr) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return n > 0 && err == nil
+}
+
+// outcome answers a second fd of a socket whose connect has come to its end.
 func outcome(fd uintptr) (int, error) {
-	n, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
+	if err := pendingError(int(fd)); err != nil {
 		return -1, err
 	}
-	if n != 0 {
-		return -1, unix.Errno(n)
-	}
 	return unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+}
+
+// pendingError is how the connect ended.
+func pendingError(fd int) error {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && n != 0 {
+		err = unix.Errno(n)
+	}
+	return err
 }
 
 // isSelf tells whether a socket is connected to itself, which happens when a
 // dead port in the ephemeral range is tried again and again (TCP's
 // simultaneous open).
-func isSelf(fd int, a Addr) bool {
-	sa, err := unix.Getsockname(fd)
-	return err == nil && From(sa) == a
+func isSelf(fd int) bool {
+	local, err1 := unix.Getsockname(fd)
+	remote, err2 := unix.Getpeername(fd)
+	return err1 == nil && err2 == nil && From(local) == From(remote)
 }
