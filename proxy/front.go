@@ -12,7 +12,7 @@ import (
 
 // starvedRest is how long accepting rests when fds or memory are exhausted, if
 // none is freed before: the listener stays readable, so going on would spin.
-const starvedRest = time.Second
+var starvedRest = time.Second
 
 // waiterBit tells the ID of a waiting client from the index of a listener.
 const waiterBit = 1 << 63

@@ -174,16 +174,12 @@ func (p *Proxy) drain(now context.Context) {
 	<-empty
 }
 
-// enter counts a client in and stops the idle clock. It answers the client's
-// number.
+// enter counts a client in, and answers its number.
 func (p *Proxy) enter() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clients++
 	p.accepted++
-	if p.clients == 1 && p.idle != nil {
-		p.idle.Stop()
-	}
 	return p.accepted
 }
 

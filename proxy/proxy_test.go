@@ -346,7 +346,9 @@ func TestQueueTimeout(t *testing.T) {
 	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.QueueTimeout = 20 * time.Millisecond })
 	door := r.dial(0)
 	exchange(t, door, "in")
-	mustEOF(t, r.dial(0))
+	c := r.dial(0)
+	fmt.Fprint(c, "what nobody has read must not turn the end into a reset")
+	mustEOF(t, c)
 	e := await[EndEvent](r)
 	if e.Outcome != Left || e.Err != ErrQueueTimeout || e.Waited < 20*time.Millisecond {
 		t.Errorf("%+v", e)
@@ -512,14 +514,17 @@ func TestQuietConnectionIsNotIdle(t *testing.T) {
 	case <-time.After(200 * time.Millisecond):
 	}
 	exchange(t, c, "still in")
+	end := time.Now()
 	c.Close()
-	if idle := <-r.ended; !idle {
-		t.Error("Serve did not return for idleness")
+	if idle := <-r.ended; !idle || time.Since(end) < 50*time.Millisecond {
+		t.Errorf("Serve returned %v after the last client, idle: %v", time.Since(end), idle)
 	}
 }
 
 // Out of fds: accepting rests, does not spin, and goes on when one is freed.
 func TestOutOfFDs(t *testing.T) {
+	defer func(d time.Duration) { starvedRest = d }(starvedRest)
+	starvedRest = time.Hour // only a freed fd ends the rest
 	r := run(t, newBackend(t, echo), NoLimit, 10, nil)
 	in := r.dial(0)
 	exchange(t, in, "in")
@@ -539,7 +544,7 @@ func TestOutOfFDs(t *testing.T) {
 	var before, after unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
 	select {
-	case e := <-r.events: // a rest is a second long
+	case e := <-r.events:
 		t.Errorf("while accepting rests: %#v", e)
 	case <-time.After(300 * time.Millisecond):
 	}
