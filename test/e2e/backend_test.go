@@ -36,9 +36,9 @@ func serve(name, address string) {
 	}
 }
 
-// echo returns every byte.
+// echo returns every byte. It hides the sockets from io.Copy, which would hold a pipe for each.
 func echo(conn net.Conn) {
-	io.Copy(conn, conn)
+	io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{conn})
 }
 
 // tellWho speaks first: the pid of tiproxy and the backend's own. Then it waits for the client to go.

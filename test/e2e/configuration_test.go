@@ -32,7 +32,7 @@ func TestClientWaitsForTheConfigurationToBeMended(t *testing.T) {
 	u := configure(t, "[Gate]\nMaxConections=2\n")
 	conn := dial(t, "tcp", "127.0.0.1:4000")
 	eventually(t, "the journal shows the error three times", func() bool {
-		return countMentions(u.journal(), dropIn+":2:", "MaxConections=", "MaxConnections=") >= 3
+		return len(linesWith(u.journal(), dropIn+":2:", "MaxConections=", "MaxConnections=")) >= 3
 	})
 	if code := u.property("service", "ExecMainStatus"); code != "78" {
 		t.Errorf("tiproxy exited with %s, wanted 78", code)

@@ -123,14 +123,9 @@ func (tr *transcript) String() string {
 	return tr.text.String()
 }
 
-// mentions says whether one line has all the words.
-func mentions(text string, words ...string) bool {
-	return countMentions(text, words...) > 0
-}
-
-// countMentions counts the lines that have all the words.
-func countMentions(text string, words ...string) int {
-	count := 0
+// linesWith finds the lines of a text that have all the words.
+func linesWith(text string, words ...string) []string {
+	var found []string
 next:
 	for line := range strings.Lines(text) {
 		for _, word := range words {
@@ -138,7 +133,12 @@ next:
 				continue next
 			}
 		}
-		count++
+		found = append(found, line)
 	}
-	return count
+	return found
+}
+
+// mentions says whether one line has all the words.
+func mentions(text string, words ...string) bool {
+	return len(linesWith(text, words...)) > 0
 }
