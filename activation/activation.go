@@ -12,6 +12,8 @@
 //     open, and its copy would die too. Close only closes.
 //   - What systemd passed is taken whole or refused whole: a listener that we
 //     passed over would wake us again and again.
+//   - No file is removed but the socket that we bound there ourselves, or one
+//     behind which nobody listens.
 package activation
 
 import (
@@ -33,13 +35,14 @@ type Listener struct {
 	Addr      sockaddr.Addr // where it listens
 	V6Only    bool          // an IPv6 wildcard that does not take IPv4
 	Inherited bool          // systemd has it open too
+	file      file          // of a UNIX listener that we bound ourselves; zero: there is none
 }
 
-// Close closes our fd. The socket file of a UNIX listener that we bound
-// ourselves is removed.
+// Close closes our fd. The socket's file that we made is removed, unless
+// somebody has put another in its place.
 func (l *Listener) Close() error {
-	if !l.Inherited && l.Addr.Family == unix.AF_UNIX && l.Addr.Path != "" && l.Addr.Path[0] != '@' {
-		_ = os.Remove(l.Addr.Path)
+	if l.file != (file{}) && fileAt(l.Addr.Path) == l.file {
+		_ = os.Remove(l.Addr.Path) // before the close: until then no other file can have its number
 	}
 	return unix.Close(l.FD)
 }
@@ -50,11 +53,12 @@ func (l *Listener) Close() error {
 //
 // Every fd that is not a listening stream socket is an error that names it.
 func Inherited() ([]Listener, error) {
+	files := activation.Files(true)
 	var all []Listener
 	var errs []error
-	for _, f := range activation.Files(true) {
+	for _, f := range files {
 		fd := int(f.Fd())
-		l, err := inherit(f)
+		l, err := inherit(f, firstFD+len(files))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("cannot use fd %d %q that systemd passed: %w", fd, f.Name(), err))
 			continue
@@ -70,11 +74,16 @@ func Inherited() ([]Listener, error) {
 	return all, nil
 }
 
+// firstFD is the first that systemd passes (SD_LISTEN_FDS_START of
+// sd_listen_fds(3)); the others follow.
+const firstFD = 3
+
 // inherit checks one fd and takes it over under a number of our own, since f
-// would close its one when it is collected.
-func inherit(f *os.File) (Listener, error) {
+// would close its one when it is collected. Ours is lowest or more: one among
+// those passed would be taken for one of them, should that be closed.
+func inherit(f *os.File, lowest int) (Listener, error) {
 	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, lowest)
 	if err != nil {
 		return Listener{}, err
 	}
