@@ -1,0 +1,212 @@
+package main_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"go/build"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rule forbids some packages to import others. Packages of ours are named by
+// their folder, and the one at the root "main".
+type rule struct {
+	who  []string // the importers; "*": all of ours
+	not  []string // except these
+	what []string // what they must not import; "ours": all of ours; a name stands for what is below it too
+	but  []string // except these
+	why  string
+}
+
+var (
+	everybody = []string{"*"}
+	ours      = []string{"ours"}
+	logger    = "github.com/sirupsen/logrus"
+	systemd   = "github.com/coreos/go-systemd/v22"
+	unix      = "golang.org/x/sys"
+	public    = []string{"activation", "gate", "relay", "supervisor"}
+)
+
+// rules is the table of docs/design.md, as far as imports can show it.
+var rules = []rule{
+	{who: everybody, not: []string{"main", "observe"}, what: []string{logger, "log"},
+		why: "others return errors or tell events: one place decides what becomes of them, and nothing is said twice"},
+	{who: everybody, not: []string{"main"}, what: []string{"github.com/spf13", "flag"},
+		why: "only the command line knows flags: what they say arrives as a Config"},
+	{who: everybody, not: []string{"activation", "config"}, what: []string{systemd},
+		why: "what systemd gives and is told goes through activation; config reads the syntax of its unit files"},
+	{who: []string{"activation"}, what: []string{systemd + "/unit"},
+		why: "configuration is config's"},
+	{who: []string{"config"}, what: []string{systemd}, but: []string{systemd + "/unit"},
+		why: "it reads text, and talks to nobody"},
+	{who: everybody, not: []string{"control", "demo"}, what: []string{"net/http"},
+		why: "HTTP is for the control socket and the demo: clients' bytes are never looked into"},
+	{who: everybody, not: []string{"supervisor"}, what: []string{"os/exec"},
+		why: "one launcher starts every child"},
+
+	{who: public, what: ours, but: []string{"internal"},
+		why: "a stranger can take one of them without its siblings, and without the program"},
+	{who: []string{"gate"}, what: []string{"internal", "net", "os", "syscall", unix},
+		why: "order and admission are pure: a turn knows no socket, no process and no system call"},
+	{who: []string{"relay"}, what: []string{"internal/sockaddr", "internal/sockdiag", "net", "os"},
+		why: "it moves bytes between two sockets, and does not know who they are"},
+	{who: []string{"activation"}, what: []string{"internal/sockdiag", "internal/epoll", "net"},
+		why: "it hands listeners over, and accepts nobody"},
+
+	{who: []string{"proxy"}, what: ours, but: []string{"gate", "relay", "internal"},
+		why: "it says in interfaces of its own what it wants of a backend, and is told settings as plain values"},
+	{who: []string{"config"}, what: ours, but: []string{"internal/sockaddr"},
+		why: "settings are plain data: who uses them is main's business"},
+	{who: []string{"control"}, what: ours,
+		why: "the status is whatever JSON it is given: it carries it, and decides nothing"},
+	{who: []string{"observe"}, what: ours, but: []string{"gate", "proxy", "supervisor"},
+		why: "it hears those to whom something happens, and reaches into nothing"},
+	{who: []string{"demo"}, what: ours,
+		why: "it is a backend and its clients: it meets tiproxy only over sockets, as theirs do"},
+	{who: []string{"internal"}, what: ours, but: []string{"internal"},
+		why: "the foundation does not know what stands on it"},
+}
+
+// packages are all of ours: a new one has to be put under the rules.
+var packages = []string{
+	"main", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "supervisor",
+	"internal/epoll", "internal/sockaddr", "internal/sockdiag",
+}
+
+const module = "github.com/tiproxy/tiproxy"
+
+func TestNobodyImportsWhatHeMustNotKnow(t *testing.T) {
+	for _, b := range breaches(importsOf(t, ".")) {
+		t.Error(b)
+	}
+}
+
+// Breaches that are made up must be found, or the test above shows nothing.
+func TestForbiddenImportsAreFound(t *testing.T) {
+	for _, tt := range []struct {
+		who, what string
+		want      string // a part of why; "": it is allowed
+	}{
+		{"gate", logger, "nothing is said twice"},
+		{"observe", logger, ""},
+		{"gate", "net/netip", "order and admission are pure"},
+		{"gate", module + "/relay", "without its siblings"},
+		{"supervisor", module + "/internal/sockdiag", ""},
+		{"proxy", module + "/supervisor", "interfaces of its own"},
+		{"proxy", module + "/gate", ""},
+		{"proxy", "os/exec", "one launcher"},
+		{"config", systemd + "/daemon", "talks to nobody"},
+		{"config", systemd + "/unit", ""},
+		{"config", module + "/internal/epoll", "plain data"},
+		{"control", module, "carries it"},
+		{"internal/epoll", module + "/relay", "the foundation"},
+		{"main", "github.com/spf13/cobra", ""},
+		{"demo", "github.com/spf13/cobra", "knows flags"},
+		{"gate", "nethack.org/net", ""}, // only begins like a forbidden one
+		{"util", "fmt", "is not in the list of packages"},
+	} {
+		got := strings.Join(breaches(map[string][]string{tt.who: {tt.what}}), "\n")
+		if found := got != ""; found != (tt.want != "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s imports %s: got %q, want %q", tt.who, tt.what, got, tt.want)
+		}
+	}
+}
+
+func TestRulesAreAboutPackagesThatExist(t *testing.T) {
+	known := importsOf(t, ".")
+	for _, p := range packages {
+		if known[p] == nil {
+			t.Errorf("the list of packages has %s, which is gone", p)
+		}
+	}
+	for _, r := range rules {
+		for _, p := range slices.Concat(r.who, r.not) {
+			if !slices.Contains(packages, p) && p != "*" && p != "internal" {
+				t.Errorf("a rule is about %s, which is gone (%s)", p, r.why)
+			}
+		}
+	}
+}
+
+// main.go is read by everybody who wants to know how the parts fit.
+func TestMainIsShort(t *testing.T) {
+	const most = 150
+	text, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte("\n")); n >= most {
+		t.Errorf("main.go has %d lines, want less than %d: what it does belongs in a package", n, most)
+	}
+}
+
+// breaches answers what is imported against the rules.
+func breaches(imports map[string][]string) (found []string) {
+	for who, all := range imports {
+		if !slices.Contains(packages, who) {
+			found = append(found, fmt.Sprintf("%s is not in the list of packages: put it under the rules of deps_test.go", who))
+		}
+		for _, what := range all {
+			for _, r := range rules {
+				if r.forbids(who, what) {
+					found = append(found, fmt.Sprintf("%s imports %s: %s", who, what, r.why))
+				}
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+func (r rule) forbids(who, what string) bool {
+	return within(who, r.who) && !within(who, r.not) && within(what, r.what) && !within(what, r.but)
+}
+
+// within tells whether a package or an import path is one of names or below
+// one of them.
+func within(name string, names []string) bool {
+	short, isOurs := strings.CutPrefix(name, module)
+	if isOurs {
+		name = strings.TrimPrefix(short, "/")
+	}
+	for _, n := range names {
+		switch {
+		case n == "*", n == "ours" && isOurs, name == n, strings.HasPrefix(name, n+"/"):
+			return true
+		}
+	}
+	return false
+}
+
+// importsOf answers for each of our packages below dir what it imports; its
+// tests may import what they like.
+func importsOf(t *testing.T, dir string) map[string][]string {
+	imports := map[string][]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return err
+		}
+		if name := e.Name(); path != dir && (name[0] == '.' || name == "testdata" || name == "vendor") {
+			return fs.SkipDir
+		}
+		p, err := build.ImportDir(path, 0)
+		if none := (*build.NoGoError)(nil); errors.As(err, &none) {
+			return nil
+		}
+		name := filepath.ToSlash(path)
+		if path == dir {
+			name = "main"
+		}
+		imports[name] = append([]string{}, p.Imports...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return imports
+}
