@@ -20,8 +20,13 @@ import (
 	"github.com/tiproxy/tiproxy/internal/sockaddr"
 )
 
-// lineMax is the longest piece of output that is told at once, in bytes.
-const lineMax = 16 << 10
+const (
+	// lineMax is the longest piece of output that is told at once, in bytes.
+	lineMax = 16 << 10
+	// outputPatience is for the last output of a tree that is gone: it lies in
+	// the pipe, 64 kB at most.
+	outputPatience = time.Second
+)
 
 // child is one generation of the backend. Its fields are written before its
 // goroutines start; what changes later is atomic.
@@ -34,7 +39,8 @@ type child struct {
 	pid    int
 	tree   *tree
 	notify *notifySocket
-	output *os.File // our end of its stdout and stderr
+	output *os.File      // our end of its stdout and stderr; closed by relayOutput
+	told   chan struct{} // closed when all of its output was told
 
 	served     atomic.Bool           // it took a connection; written by Lease.Connected
 	terminated atomic.Bool           // it was told to end; written by the owner
@@ -54,7 +60,7 @@ func (s *Supervisor) launchChild(gen uint64) (*child, error) {
 	if err := c.checkFree(); err != nil {
 		return nil, err
 	}
-	path, err := executable(c.argv[0], s.cfg.Dir)
+	path, err := executable(c.argv[0])
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +68,7 @@ func (s *Supervisor) launchChild(gen uint64) (*child, error) {
 		return nil, err
 	}
 	c.gone, c.leave = context.WithCancel(context.Background())
+	c.told = make(chan struct{})
 	return c, nil
 }
 
@@ -97,20 +104,19 @@ func (c *child) chooseAddress(ctx context.Context) error {
 }
 
 // executable finds the command as execvp(3) does: a name with a slash is a
-// path (from the working directory, if relative), else PATH is searched.
-func executable(name, dir string) (string, error) {
+// path (from the child's working directory, if relative), else PATH is searched.
+func executable(name string) (string, error) {
 	if strings.Contains(name, "/") {
-		if !filepath.IsAbs(name) && dir != "" {
-			name = filepath.Join(dir, name)
-		}
-	} else if found, err := exec.LookPath(name); err == nil {
-		return filepath.Abs(found)
-	} else if !errors.Is(err, exec.ErrNotFound) {
-		return "", fmt.Errorf("cannot execute %s: %w", name, err)
-	} else {
-		return "", fmt.Errorf("cannot execute %s: there is no such command in PATH (%s)", name, os.Getenv("PATH"))
+		return name, nil
 	}
-	return name, nil
+	found, err := exec.LookPath(name)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("cannot execute %s: there is no such command in PATH (%s)", name, os.Getenv("PATH"))
+	case err != nil:
+		return "", fmt.Errorf("cannot execute %s: %w", name, err)
+	}
+	return filepath.Abs(found)
 }
 
 // launch forks the launcher and waits until it has executed the command.
@@ -134,9 +140,9 @@ func (c *child) launch(path string) (err error) {
 		c.notify.close()
 		return fmt.Errorf("cannot make a pipe for the backend's output: %w", err)
 	}
-	o := order{Path: path, Argv: c.argv, Dir: c.s.cfg.Dir}
+	o := order{dir: c.s.cfg.Dir, path: path, argv: c.argv}
 	if group != nil {
-		o.Cgroup = group.dir
+		o.cgroup = group.dir
 	}
 	// In a cgroup systemd ends the child if we are killed; and the signal of
 	// a thread's death would be in the way of replacing this process in place.
@@ -149,26 +155,29 @@ func (c *child) launch(path string) (err error) {
 	}
 	c.output = output
 	c.pid = c.proc.Pid
-	c.tree = &tree{main: c.pid, group: group, reaper: reaping.on}
+	c.tree = &tree{main: c.pid, group: group, reaper: c.s.cfg.Reap}
 	return nil
 }
 
 // environment is ours without what systemd said to us alone, and with what we
 // say to the child.
 func (c *child) environment() []string {
-	var env []string
+	env := []string{"NOTIFY_SOCKET=" + c.notify.name}
+	if c.s.cfg.Auto {
+		env = append(env, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
+	}
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
 		case "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
 			"MAINPID", "MANAGERPID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM", "FDSTORE":
 			continue
+		case "PORT": // of two with one name, programs differ in which they read
+			if c.s.cfg.Auto {
+				continue
+			}
 		}
 		env = append(env, v)
-	}
-	env = append(env, "NOTIFY_SOCKET="+c.notify.name)
-	if c.s.cfg.Auto {
-		env = append(env, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
 	}
 	return env
 }
@@ -185,8 +194,10 @@ func (c *child) wait() {
 	c.tree.await()
 	c.notify.close()
 	// All who could write are gone, so end of file is at hand; should somebody
-	// outside have got hold of the pipe, that is not worth waiting for.
-	_ = c.output.SetReadDeadline(time.Now().Add(time.Second))
+	// outside have got hold of the pipe, that is not worth waiting for. The last
+	// words are told before the end: they often say why it came.
+	_ = c.output.SetReadDeadline(time.Now().Add(outputPatience))
+	<-c.told
 	status := "unknown: " + fmt.Sprint(err)
 	if err == nil {
 		status = state.String()
@@ -197,10 +208,6 @@ func (c *child) wait() {
 // terminate asks the tree to end.
 func (c *child) terminate() {
 	c.terminated.Store(true)
-	if c.s.cfg.StopTimeout == 0 {
-		c.kill()
-		return
-	}
 	c.tree.terminate()
 }
 
@@ -209,15 +216,21 @@ func (c *child) kill() { go c.tree.kill() }
 
 // relayOutput tells the child's output line by line.
 func (c *child) relayOutput() {
+	defer close(c.told)
 	defer c.output.Close()
 	r := bufio.NewReaderSize(c.output, lineMax)
+	cut := false // the line goes on that was told last
 	for {
-		line, err := r.ReadSlice('\n') // ErrBufferFull: a piece of a longer line
-		if len(line) > 0 {
-			text := strings.TrimRight(string(line), "\r\n")
+		piece, err := r.ReadSlice('\n')
+		text, whole := strings.CutSuffix(string(piece), "\n")
+		if whole {
+			text = strings.TrimSuffix(text, "\r")
+		}
+		if text != "" || whole && !cut {
 			c.s.emit(OutputEvent{c.gen, c.pid, text})
 		}
-		if err != nil && err != bufio.ErrBufferFull {
+		cut = err == bufio.ErrBufferFull
+		if err != nil && !cut {
 			return
 		}
 	}

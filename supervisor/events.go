@@ -41,11 +41,11 @@ type StopEvent struct {
 	Reason     string
 }
 
-// KillEvent: it did not end in StopTimeout and is killed, with its tree.
+// KillEvent: it did not end in After and is killed, with its tree.
 type KillEvent struct {
 	Generation uint64
 	PID        int
-	After      time.Duration
+	After      time.Duration // StopTimeout; 0 if Shutdown had no time
 }
 
 // ExitEvent: it has ended, and nothing of its tree is left.
@@ -60,7 +60,7 @@ type ExitEvent struct {
 }
 
 // OutputEvent: a line that the child wrote to its stdout or stderr, without
-// the newline. A longer line than 16 kB comes in pieces.
+// its end (LF or CR LF). A longer line than 16 kB comes in pieces.
 type OutputEvent struct {
 	Generation uint64
 	PID        int

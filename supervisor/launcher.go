@@ -1,9 +1,12 @@
 package supervisor
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -22,47 +25,62 @@ const launcherName = "tiproxy-launcher"
 // closes on exec: end of file means that it could.
 const reportFD = 3
 
-// order is what the launcher is told, as JSON in argv[1].
+// order is what the launcher is told.
 type order struct {
-	Path   string   // the executable
-	Argv   []string // its arguments, from argv[0]
-	Dir    string   // working directory; "": stay
-	Cgroup string   // folder of the cgroup to enter; "": stay
+	cgroup string   // folder of the cgroup to enter; "": stay
+	dir    string   // working directory; "": stay
+	path   string   // the executable; from dir, if relative
+	argv   []string // its arguments, from argv[0]
 }
 
+// orderHead is how many of the launcher's arguments stand before the command's.
+const orderHead = 4
+
+// args are the launcher's arguments. They are bytes, as file names are, and
+// need not be UTF-8.
+func (o order) args() []string {
+	return append([]string{launcherName, o.cgroup, o.dir, o.path}, o.argv...)
+}
+
+// init runs on the process's first thread, and it must be this one that
+// executes the command: it has the parent-death signal.
 func init() {
-	if len(os.Args) == 2 && os.Args[0] == launcherName {
-		runLauncher(os.Args[1])
+	if len(os.Args) > orderHead && os.Args[0] == launcherName {
+		runLauncher(order{os.Args[1], os.Args[2], os.Args[3], os.Args[orderHead:]})
 	}
 }
 
 // runLauncher ends by becoming the command, or with a report.
-func runLauncher(arg string) {
-	// A command that execs must not inherit the report's pipe.
+func runLauncher(o order) {
+	// The command gets 0, 1 and 2: neither the report's pipe nor what whoever
+	// started us left open. Before Linux 5.11 the latter stays.
 	syscall.CloseOnExec(reportFD)
-	var o order
-	err := json.Unmarshal([]byte(arg), &o)
-	if err == nil {
-		err = o.carryOut()
-	}
-	fmt.Fprint(os.NewFile(reportFD, "report"), err)
+	_ = unix.CloseRange(reportFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	fmt.Fprint(os.NewFile(reportFD, "report"), o.carryOut())
 	os.Exit(127)
 }
 
 // carryOut returns only if it failed.
 func (o order) carryOut() error {
-	if o.Cgroup != "" {
-		if err := os.WriteFile(o.Cgroup+"/cgroup.procs", []byte("0"), 0); err != nil {
+	if o.cgroup != "" {
+		if err := os.WriteFile(o.cgroup+"/cgroup.procs", []byte("0"), 0); err != nil {
 			return fmt.Errorf("cannot enter the backend's cgroup: %w", err)
 		}
 	}
-	if o.Dir != "" {
-		if err := os.Chdir(o.Dir); err != nil {
+	if o.dir != "" {
+		if err := os.Chdir(o.dir); err != nil {
 			return fmt.Errorf("cannot enter the working directory: %w", err)
 		}
 	}
-	err := syscall.Exec(o.Path, o.Argv, os.Environ())
-	return fmt.Errorf("cannot execute %s: %w", o.Path, err)
+	err := syscall.Exec(o.path, o.argv, os.Environ())
+	name := o.path
+	if dir, dirErr := os.Getwd(); dirErr == nil && !filepath.IsAbs(name) {
+		name += " in " + dir
+	}
+	if _, statErr := os.Stat(o.path); statErr == nil && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot execute %s: its interpreter (the #! line, or the dynamic loader) does not exist", name)
+	}
+	return fmt.Errorf("cannot execute %s: %w", name, err)
 }
 
 // forker starts processes on a thread that lives as long as it does: the
@@ -89,10 +107,6 @@ func (f *forker) stop() { close(f.jobs) }
 // start forks the launcher with an order. It answers once the command was
 // executed; if that failed the launcher has been reaped.
 func (f *forker) start(o order, env []string, output *os.File, dieWithUs bool) (*os.Process, error) {
-	arg, err := json.Marshal(o)
-	if err != nil {
-		return nil, err
-	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
@@ -116,7 +130,7 @@ func (f *forker) start(o order, env []string, output *os.File, dieWithUs bool) (
 	f.jobs <- func() {
 		defer close(done)
 		p, err = ours.start(func() (*os.Process, error) {
-			return os.StartProcess("/proc/self/exe", []string{launcherName, string(arg)}, attr)
+			return os.StartProcess("/proc/self/exe", o.args(), attr)
 		})
 	}
 	<-done

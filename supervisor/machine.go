@@ -34,7 +34,7 @@ const (
 // answers.
 type machine struct {
 	startTimeout time.Duration // never: forever
-	stopTimeout  time.Duration
+	stopTimeout  time.Duration // 0 after hurry
 	idleStop     time.Duration // forever: never
 
 	state    State
@@ -65,6 +65,7 @@ type (
 	}
 	elapsed struct{ timer uint64 } // the armed timer fired
 	shutter struct{}               // no start any more; stop what runs
+	hurry   struct{}               // no patience any more with what is to stop
 )
 
 // What is to be done.
@@ -116,6 +117,11 @@ func (m *machine) step(in any) (do []any) {
 	case shutter:
 		m.closing = true
 		return append([]any{dismiss{}}, m.shut()...)
+	case hurry:
+		m.stopTimeout = 0
+		if m.state == Stopping {
+			return m.arm(0)
+		}
 	}
 	return nil
 }

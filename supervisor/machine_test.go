@@ -81,6 +81,8 @@ func TestWays(t *testing.T) {
 		{"shutdown in backoff", then(ready, up(0), shutter{}), "[dismiss disarm]", Stopped},
 		{"asked after shutdown", []any{shutter{}, asked{}}, "[dismiss]", Stopped},
 		{"ended after shutdown", then(ready, shutter{}, up(0)), "[disarm]", Stopped},
+		{"shutdown in a hurry", then(ready, shutter{}, hurry{}), "[arm 0s]", Stopping},
+		{"shutdown in a hurry, and there is no child yet", []any{asked{}, shutter{}, hurry{}, launched{1}}, "[term 1 arm 0s]", Stopping},
 		{"exit of an earlier child", then(ready, up(0), asked{}, fire{}, up(0)), "[]", Starting},
 		{"readiness of an earlier child", then(ready, up(0), asked{}, fire{}, isReady{1}), "[]", Starting},
 	} {
@@ -265,6 +267,7 @@ func (w *world) input(b byte) {
 		if b&0x70 == 0 { // rarely: nothing happens after it
 			w.closed = true
 			w.step(shutter{})
+			w.step(hurry{})
 		}
 	}
 }

@@ -31,10 +31,10 @@ func (n *notifySocket) serve(c *child) {
 			c.s.emit(NotifyEvent{c.gen, fmt.Errorf("cannot read the backend's notify socket: %w", err)})
 			return
 		}
-		pid, fds := senderOf(control[:controlSize])
+		sender, fds := senderOf(control[:controlSize])
 		// We store no fds. Closing those of BARRIER=1 is the answer that its
 		// sender waits for (sd_notify_barrier(3)), once the message was heard.
-		if err := c.hear(pid, text[:size]); err != nil {
+		if err := c.hear(sender, text[:size]); err != nil {
 			c.s.emit(NotifyEvent{c.gen, err})
 		}
 		for _, fd := range fds {
@@ -44,12 +44,12 @@ func (n *notifySocket) serve(c *child) {
 }
 
 // hear acts on one message.
-func (c *child) hear(pid int, text []byte) error {
+func (c *child) hear(sender unix.Ucred, text []byte) error {
 	switch {
 	case len(text) > notifyMax:
-		return fmt.Errorf("message of more than %d bytes on the notify socket from process %d is ignored", notifyMax, pid)
-	case !c.tree.contains(pid):
-		return fmt.Errorf("message on the notify socket from process %d is ignored: it is not one of the backend's", pid)
+		return fmt.Errorf("message of more than %d bytes on the notify socket from process %d is ignored", notifyMax, sender.Pid)
+	case !c.sent(sender):
+		return fmt.Errorf("message on the notify socket from process %d is ignored: it is not one of the backend's", sender.Pid)
 	}
 	m := parseNotify(string(text))
 	if status, ok := m["STATUS"]; ok {
@@ -59,6 +59,13 @@ func (c *child) hear(pid int, text []byte) error {
 		c.becomeReady()
 	}
 	return nil
+}
+
+// sent tells whether the sender belongs to the tree. One that has ended since
+// cannot be asked where it came from; then its user must do.
+func (c *child) sent(sender unix.Ucred) bool {
+	pid := int(sender.Pid)
+	return pid != 0 && (c.tree.contains(pid) || ended(pid) && runsAs(c.tree.members(), sender.Uid))
 }
 
 // parseNotify splits a message into its assignments. A line without '=' says
@@ -74,19 +81,19 @@ func parseNotify(text string) map[string]string {
 	return m
 }
 
-// senderOf reads who sent a message, and the fds that came with it; pid 0 is
-// nobody. The kernel vouches for the pid.
-func senderOf(control []byte) (pid int, fds []int) {
+// senderOf reads who sent a message, and the fds that came with it. Pid 0 is
+// a process that we cannot see; the kernel vouches for the rest.
+func senderOf(control []byte) (sender unix.Ucred, fds []int) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {
-		return 0, nil
+		return unix.Ucred{}, nil
 	}
 	for _, m := range messages {
 		if rights, err := unix.ParseUnixRights(&m); err == nil {
 			fds = append(fds, rights...)
 		} else if cred, err := unix.ParseUnixCredentials(&m); err == nil {
-			pid = int(cred.Pid)
+			sender = *cred
 		}
 	}
-	return pid, fds
+	return sender, fds
 }

@@ -11,8 +11,7 @@ type (
 	asker struct {
 		answer chan *Lease // takes one lease, or nil for ErrShutdown
 	}
-	leaver     struct{ *asker } // the asker's context ended
-	impatience struct{}         // Shutdown's context ended
+	leaver struct{ *asker } // the asker's context ended
 	// launch is the outcome of a start.
 	launch struct {
 		gen   uint64
@@ -59,7 +58,6 @@ func (o *owner) run() {
 	defer o.forker.stop()
 	for !(o.m.closing && o.m.state == Stopped) {
 		o.take(<-o.inbox)
-		o.publish()
 	}
 }
 
@@ -86,18 +84,17 @@ func (o *owner) take(in any) {
 			o.status.Unlock()
 			o.emit(TextEvent{in.gen, in.text})
 		}
-	case impatience:
-		if o.child != nil {
-			o.child.kill()
-		}
 	default:
 		o.input(in)
 	}
 }
 
-// input steps the machine and does what it answers.
+// input steps the machine and does what it answers. Whoever is answered finds
+// the new state in Status.
 func (o *owner) input(in any) {
-	for _, do := range o.m.step(in) {
+	all := o.m.step(in)
+	o.publish()
+	for _, do := range all {
 		switch do := do.(type) {
 		case start:
 			o.start(do.gen)

@@ -2,15 +2,17 @@ package supervisor
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 )
 
 // process is what /proc/PID/stat says of a process (proc_pid_stat(5)).
 type process struct {
 	pid, parent, session int
-	zombie               bool
+	zombie               bool // ended, and not yet waited for
 }
 
 // processes lists all that /proc shows.
@@ -46,13 +48,38 @@ func parseStat(pid int, stat []byte) (process, bool) {
 		return process{}, false
 	}
 	fields := bytes.Fields(stat[end+1:])
-	if len(fields) < 4 {
+	if len(fields) < 18 {
 		return process{}, false
 	}
 	parent, err1 := strconv.Atoi(string(fields[1]))
 	session, err2 := strconv.Atoi(string(fields[3]))
+	threads, err3 := strconv.Atoi(string(fields[17]))
 	state := fields[0][0]
-	return process{pid, parent, session, state == 'Z' || state == 'X'}, err1 == nil && err2 == nil
+	// A process whose first thread has ended before the others looks like a
+	// zombie, but for their number.
+	zombie := (state == 'Z' || state == 'X') && threads <= 1
+	return process{pid, parent, session, zombie}, errors.Join(err1, err2, err3) == nil
+}
+
+// ended tells whether a process is no more, or a zombie, or hidden from us.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	p, ok := parseStat(pid, stat)
+	return ok && p.zombie
+}
+
+// runsAs tells whether one of the processes is the user's.
+func runsAs(pids []int, uid uint32) bool {
+	for _, pid := range pids {
+		info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+		if err == nil && info.Sys().(*syscall.Stat_t).Uid == uid {
+			return true
+		}
+	}
+	return false
 }
 
 // proportionalMemory is what a process uses: its own pages, and its share of

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tiproxy/tiproxy/internal/sockaddr"
@@ -154,7 +154,8 @@ func (c *child) holder(addr sockaddr.Addr) (held bool, stranger *strangerError, 
 	case errors.Is(err, fs.ErrPermission):
 		// A child that changed its user hides its files from us; then the
 		// user of the socket must do.
-		return sameUser(listeners, members), nil, nil
+		same := func(l sockdiag.Listener) bool { return runsAs(members, l.UID) }
+		return slices.ContainsFunc(listeners, same), nil, nil
 	case err != nil:
 		return false, nil, err
 	}
@@ -164,23 +165,6 @@ func (c *child) holder(addr sockaddr.Addr) (held bool, stranger *strangerError, 
 func findStranger(addr sockaddr.Addr, inodes []uint64) *strangerError {
 	pid, comm := sockdiag.AnyOwner(inodes)
 	return &strangerError{addr, pid, comm}
-}
-
-// sameUser tells whether one of the sockets was made by the user of one of the
-// processes.
-func sameUser(listeners []sockdiag.Listener, pids []int) bool {
-	for _, pid := range pids {
-		info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-		if err != nil {
-			continue
-		}
-		for _, l := range listeners {
-			if info.Sys().(*syscall.Stat_t).Uid == l.UID {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // checkFree looks, before the child is started, whether somebody holds its

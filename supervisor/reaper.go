@@ -9,15 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ours are the children that this package started and waits for itself. Every
-// other child of a reaper is an orphan of some backend.
+// ours are the children that are no orphans of any backend.
 var ours = &children{pids: map[int]bool{}}
 
 // children is a set of pids that cannot change while orphans are looked for:
 // a child that was forked but is not yet known would be taken for one.
 type children struct {
 	sync.Mutex
-	pids map[int]bool
+	pids map[int]bool // true: started and waited for by this package; false: here before it
 }
 
 // start forks with fork and takes the child into the set.
@@ -31,6 +30,18 @@ func (c *children) start(fork func() (*os.Process, error)) (*os.Process, error) 
 	return p, err
 }
 
+// inherit takes in the children that a program before us in this process has
+// left to us by exec(2).
+func (c *children) inherit() {
+	c.Lock()
+	defer c.Unlock()
+	for _, p := range processes() {
+		if _, known := c.pids[p.pid]; p.parent == os.Getpid() && !known {
+			c.pids[p.pid] = false
+		}
+	}
+}
+
 // forget takes a child out that was waited for.
 func (c *children) forget(pid int) {
 	c.Lock()
@@ -41,8 +52,7 @@ func (c *children) forget(pid int) {
 // reaping is done once for the process, however many supervisors it has.
 var reaping struct {
 	sync.Once
-	on  bool // orphans come to us; written once, before any tree is made
-	err error
+	err error // why orphans do not come to us; nil: they do
 }
 
 // becomeReaper has orphans of our descendants come to us instead of to init,
@@ -54,7 +64,7 @@ func becomeReaper() error {
 			reaping.err = fmt.Errorf("cannot become the reaper of orphans: %w", err)
 			return
 		}
-		reaping.on = true
+		ours.inherit()
 		ended := make(chan os.Signal, 1)
 		signal.Notify(ended, unix.SIGCHLD)
 		go func() {
@@ -73,6 +83,7 @@ func (c *children) reapOrphans() {
 	for _, p := range processes() {
 		if p.parent == os.Getpid() && p.zombie && !c.pids[p.pid] {
 			_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil)
+			delete(c.pids, p.pid)
 		}
 	}
 }

@@ -200,6 +200,9 @@ func (s *Supervisor) Acquire(ctx context.Context) (*Lease, error) {
 		}
 		return &Lease{Addrs: addrs, s: s}, nil
 	}
+	if ctx.Err() != nil { // nothing is started for somebody who has left
+		return nil, context.Cause(ctx)
+	}
 	a := &asker{answer: make(chan *Lease, 1)}
 	if !s.send(a) {
 		return nil, ErrShutdown
@@ -234,7 +237,7 @@ func (s *Supervisor) Shutdown(ctx context.Context) {
 	case <-s.done:
 		return
 	case <-ctx.Done():
-		s.send(impatience{})
+		s.send(hurry{})
 		<-s.done
 	}
 }

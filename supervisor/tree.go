@@ -31,7 +31,8 @@ func (t *tree) members() []int {
 	for _, p := range all {
 		child := p.parent == os.Getpid()
 		main := child && p.pid == t.main // else the pid is somebody else's by now
-		orphan := child && t.reaper && !ours.pids[p.pid]
+		_, known := ours.pids[p.pid]
+		orphan := child && t.reaper && !known
 		if main || orphan || p.session == t.main && p.pid != t.main {
 			belongs[p.pid] = true
 		}

@@ -38,6 +38,9 @@ func Parse(s string) (Name, error) {
 		if len(s) > unixPathMax {
 			return Name{}, fmt.Errorf("path of %d bytes; a UNIX socket's has %d at most", len(s), unixPathMax)
 		}
+		if strings.Contains(s, "\x00") {
+			return Name{}, errors.New("zero byte in the path of a UNIX socket")
+		}
 		return Name{addr: Unix(s)}, nil
 	case strings.HasPrefix(s, "vsock:"):
 		a, err := parseVsock(s[len("vsock:"):])
@@ -64,7 +67,7 @@ func hostPort(host string, port uint16) (Name, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return Name{addr: TCP(netip.AddrPortFrom(ip, port))}, nil
 	}
-	if strings.ContainsAny(host, "/ []%") {
+	if strings.ContainsAny(host, "/ []%:@\x00") {
 		return Name{}, fmt.Errorf("%q is no host", host)
 	}
 	return Name{host: host, port: port}, nil
