@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/sirupsen/logrus"
 )
@@ -42,10 +44,27 @@ func (f formatter) Format(e *logrus.Entry) ([]byte, error) {
 	}
 	slices.Sort(keys)
 	for _, key := range keys {
-		fmt.Fprintf(&b, " %s=%v", key, e.Data[key])
+		fmt.Fprintf(&b, " %s=%s", key, quoted(fmt.Sprint(e.Data[key])))
 	}
-	b.WriteByte('\n')
-	return b.Bytes(), nil
+	return append(bytes.Map(printable, b.Bytes()), '\n'), nil
+}
+
+// quoted is a value that can be told from what follows it.
+func quoted(value string) string {
+	if value == "" || strings.ContainsAny(value, ` "=`) {
+		return `"` + strings.ReplaceAll(value, `"`, `\"`) + `"`
+	}
+	return value
+}
+
+// printable keeps from the log, and from the terminal of whoever reads it, what
+// could forge a line or move the cursor: a backend's output, and the path that
+// a client of a UNIX socket is bound to, are theirs to choose.
+func printable(r rune) rune {
+	if r != '\t' && unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+		return unicode.ReplacementChar
+	}
+	return r
 }
 
 // priority is syslog's number of a level (syslog(3)).

@@ -49,7 +49,7 @@ func New(log *logrus.Logger, changed func()) *Observer {
 func (o *Observer) Backend(e supervisor.Event) {
 	switch e := e.(type) {
 	case supervisor.OutputEvent:
-		o.log.WithField("pid", e.PID).Info("backend: " + printable(e.Line))
+		o.log.WithField("pid", e.PID).Info("backend: " + e.Line)
 		return // what it says changes nothing of ours
 	case supervisor.LaunchEvent:
 		o.log.WithFields(fields{"pid": e.PID, "generation": e.Generation}).Infof("starting the backend: %s", strings.Join(e.Command, " "))
@@ -67,7 +67,7 @@ func (o *Observer) Backend(e supervisor.Event) {
 	case supervisor.StrangerEvent:
 		o.log.WithField("generation", e.Generation).Error(e.Err)
 	case supervisor.TextEvent:
-		o.log.WithField("generation", e.Generation).Infof("backend status: %s", printable(e.Text))
+		o.log.WithField("generation", e.Generation).Infof("backend status: %s", e.Text)
 	case supervisor.NotifyEvent:
 		o.log.WithField("generation", e.Generation).Warn(e.Err)
 	}
@@ -184,15 +184,4 @@ func short(d time.Duration) string {
 		return d.Round(10 * time.Microsecond).String()
 	}
 	return d.Round(time.Microsecond).String()
-}
-
-// printable keeps control characters of the backend's output from the
-// terminal of whoever reads the log.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return '�'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "�"))
 }
