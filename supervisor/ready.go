@@ -94,18 +94,29 @@ func (c *child) listens() (bool, error) {
 func (c *child) accepts() (bool, error) {
 	var last error
 	for _, addr := range c.addrs {
-		_, stranger, err := c.holder(addr)
-		if stranger != nil {
-			return false, stranger
-		}
-		if err != nil && !errors.Is(err, sockdiag.ErrUnsupported) {
+		if err := c.noStranger(addr); err != nil {
 			return false, err
 		}
 		if last = connectTo(c.gone, addr); last == nil {
-			return true, nil
+			// A stranger may have come after the look.
+			err := c.noStranger(addr)
+			return err == nil, err
 		}
 	}
 	return false, last
+}
+
+// noStranger fails if the kernel sees a stranger's listener at addr, and not
+// if it cannot be asked.
+func (c *child) noStranger(addr sockaddr.Addr) error {
+	_, stranger, err := c.holder(addr)
+	switch {
+	case stranger != nil:
+		return stranger
+	case errors.Is(err, sockdiag.ErrUnsupported):
+		return nil
+	}
+	return err
 }
 
 func connectTo(ctx context.Context, addr sockaddr.Addr) error {
