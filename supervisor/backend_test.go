@@ -45,6 +45,7 @@ func init() {
 		"listen":  listenAt,
 		"port":    func(string) { listenAt("127.0.0.1:" + os.Getenv("PORT")) },
 		"count":   countClients,
+		"greet":   greet,
 		"notify":  func(text string) { notify([]byte(text)) },
 		"bulk":    func(size string) { notify(bytes.Repeat([]byte("X=1\n"), number(size)/4)) },
 		"barrier": barrier,
@@ -136,6 +137,16 @@ func countClients(string) {
 		}
 	}
 	fmt.Println("clients:", clients)
+}
+
+// greet answers each connection with a text, and ends it.
+func greet(text string) {
+	for {
+		conn, err := theirs.Accept()
+		must(err)
+		fmt.Fprint(conn, text)
+		conn.Close()
+	}
 }
 
 func notify(text []byte, fds ...int) {

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -140,13 +141,17 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+// Whatever a process calls itself, its parent is read right.
 func FuzzStat(f *testing.F) {
-	f.Add([]byte("5 (sh) S 1 7 9 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0"))
-	f.Add([]byte("5 (a ) Z 2 (b) R 1 7 9"))
-	f.Add([]byte(")"))
-	f.Fuzz(func(t *testing.T, stat []byte) {
-		if p, ok := parseStat(5, stat); ok && p.pid != 5 {
-			t.Errorf("%+v", p)
+	f.Add([]byte("sh"), 1, 9, 1)
+	f.Add([]byte("a ) Z 2 (b"), 7, 8, 3)
+	f.Add([]byte("5 (sh) S 1 7"), -1, 0, 0)
+	f.Fuzz(func(t *testing.T, comm []byte, parent, session, threads int) {
+		parseStat(5, comm) // must not panic
+		stat := fmt.Sprintf("5 (%s) Z %d 7 %d 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 %d 0", comm, parent, session, threads)
+		want := process{pid: 5, parent: parent, session: session, zombie: threads <= 1}
+		if got, ok := parseStat(5, []byte(stat)); !ok || got != want {
+			t.Errorf("%q: %+v, %v", stat, got, ok)
 		}
 	})
 }
