@@ -18,32 +18,6 @@ import (
 	"github.com/tiproxy/tiproxy/supervisor"
 )
 
-// version is set by the linker.
-var version = "devel"
-
-// Exit statuses; 78 is EX_CONFIG of sysexits.h, which systemd knows by name.
-const (
-	exitFailed = 1
-	exitUsage  = 2
-	exitConfig = 78
-)
-
-// exitError is an error with the exit status that it is worth.
-type exitError struct {
-	status int
-	err    error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
-func exitWith(status int, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &exitError{status, err}
-}
-
 const (
 	defaultFile   = "/etc/tiproxy/tiproxy.conf"
 	defaultListen = "127.0.0.1:4000"
@@ -224,7 +198,7 @@ func notOurselves(dest sockaddr.Name, listeners []activation.Listener) error {
 	for _, a := range addrs {
 		for _, l := range listeners {
 			if l.Addr.Covers(a, l.V6Only) {
-				return fmt.Errorf("Address= (--dest) %s is where tiproxy itself listens (%s); give the backend another", a, l.Addr)
+				return fmt.Errorf("cannot use %s as Address= (--dest): tiproxy itself listens there (%s); give the backend another", a, l.Addr)
 			}
 		}
 	}

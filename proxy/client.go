@@ -36,7 +36,8 @@ type client struct {
 	leave   context.CancelCauseFunc       // ends what is done for it; nil once joined
 	limit   *time.Timer                   // SessionTimeout; nil: none
 	late    atomic.Bool                   // limit has fired
-	session atomic.Pointer[relay.Session] // nil: not joined yet
+	session atomic.Pointer[relay.Session] // nil: not joined yet; written by register
+	done    bool                          // it has ended; under Proxy.mu
 }
 
 // welcome takes in an accepted connection. The front calls it, so that the
@@ -158,7 +159,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 		p.end(c, Unserved, err)
 		return
 	}
-	c.session.Store(s)
+	p.register(c, s, lease.Generation())
 	if c.late.Load() {
 		s.Cut(false)
 	}
@@ -183,7 +184,7 @@ func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 	c.turn.Done()
 	lease.Release()
 	p.cfg.Events(e)
-	p.exit()
+	p.exit(c)
 }
 
 // end sees a client off that never reached the relay.
@@ -198,7 +199,7 @@ func (p *Proxy) end(c *client, how Outcome, err error) {
 		c.turn.Done()
 	}
 	p.cfg.Events(p.account(c, how, err))
-	p.exit()
+	p.exit(c)
 }
 
 // account fills in the event of a client's end.

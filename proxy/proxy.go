@@ -46,6 +46,7 @@ type Backend interface {
 
 // Lease is the right to connect to the backend; it is not stopped meanwhile.
 type Lease interface {
+	Generation() uint64         // of the backend's process; they grow; 0: it is not known
 	Addresses() []sockaddr.Addr // the first to be tried first
 	Connected()                 // the backend took a connection
 	Release()
@@ -86,12 +87,14 @@ type Proxy struct {
 	front *front
 
 	mu       sync.Mutex
-	clients  int           // accepted and not ended
-	idle     *time.Timer   // runs while there is no client; nil: IdleExit is never
-	empty    chan struct{} // non-nil: closed by the last client's end
-	quiet    uint64        // counts the times that there was no client
-	expired  uint64        // the quiet whose idle clock ran out; 0: none
-	accepted uint64        // numbers the sessions
+	clients  int                // accepted and not ended
+	idle     *time.Timer        // runs while there is no client; nil: IdleExit is never
+	empty    chan struct{}      // non-nil: closed by the last client's end
+	quiet    uint64             // counts the times that there was no client
+	expired  uint64             // the quiet whose idle clock ran out; 0: none
+	accepted uint64             // numbers the clients
+	joined   map[*client]uint64 // those with the relay, and the generation of their backend
+	dead     uint64             // the last generation that is known to have ended
 
 	hurry context.Context         // ends when those inside are to be cut
 	cut   context.CancelCauseFunc // ends hurry
@@ -116,7 +119,7 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot accept connections: %w", err)
 	}
-	p := &Proxy{cfg: cfg}
+	p := &Proxy{cfg: cfg, joined: map[*client]uint64{}}
 	p.hurry, p.cut = context.WithCancelCause(context.Background())
 	p.front = newFront(p, poll)
 	return p, nil
@@ -174,6 +177,33 @@ func (p *Proxy) drain(now context.Context) {
 	<-empty
 }
 
+// BackendGone tells that a generation of the backend has ended, its whole tree.
+// Its sessions end once the clients have what it sent: one that does not care
+// for the end of its backend must not keep its slot from those in line.
+func (p *Proxy) BackendGone(generation uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dead = max(p.dead, generation)
+	for c, g := range p.joined {
+		if g != 0 && g <= p.dead {
+			c.session.Load().Gone()
+		}
+	}
+}
+
+// register counts a client among those with the relay.
+func (p *Proxy) register(c *client, s *relay.Session, generation uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.session.Store(s)
+	if !c.done {
+		p.joined[c] = generation
+	}
+	if generation != 0 && generation <= p.dead {
+		s.Gone()
+	}
+}
+
 // enter counts a client in, and answers its number.
 func (p *Proxy) enter() uint64 {
 	p.mu.Lock()
@@ -184,8 +214,10 @@ func (p *Proxy) enter() uint64 {
 }
 
 // exit counts a client out.
-func (p *Proxy) exit() {
+func (p *Proxy) exit(c *client) {
 	p.mu.Lock()
+	c.done = true
+	delete(p.joined, c)
 	p.clients--
 	if p.clients == 0 {
 		p.beQuiet()

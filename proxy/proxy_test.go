@@ -51,6 +51,7 @@ type backend struct {
 	leases   atomic.Int64 // out now
 	inside   atomic.Int64 // connections open now
 	most     atomic.Int64 // of them, ever
+	gen      uint64       // told by its leases
 }
 
 // newBackend serves each connection with serve, then closes it.
@@ -100,8 +101,9 @@ type lease struct{ b *backend }
 func (l *lease) Addresses() []sockaddr.Addr {
 	return []sockaddr.Addr{sockaddr.TCP(netip.MustParseAddrPort(l.b.Addr().String()))}
 }
-func (l *lease) Connected() {}
-func (l *lease) Release()   { l.b.leases.Add(-1) }
+func (l *lease) Generation() uint64 { return l.b.gen }
+func (l *lease) Connected()         {}
+func (l *lease) Release()           { l.b.leases.Add(-1) }
 
 func echo(c net.Conn) { io.Copy(c, c) }
 
@@ -109,6 +111,7 @@ func echo(c net.Conn) { io.Copy(c, c) }
 type running struct {
 	t         *testing.T
 	cfg       Config
+	proxy     *Proxy
 	events    chan Event
 	stop, now context.CancelFunc
 	ended     chan bool // idle, once Serve has returned
@@ -145,7 +148,7 @@ func (r *running) serve() {
 	}
 	stop, stopNow := context.WithCancel(context.Background())
 	now, nowNow := context.WithCancel(context.Background())
-	r.stop, r.now = stopNow, nowNow
+	r.proxy, r.stop, r.now = p, stopNow, nowNow
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -559,6 +562,35 @@ func TestOutOfFDs(t *testing.T) {
 	got := make([]byte, 5)
 	if n, err := unix.Read(fd, got); err != nil || string(got[:n]) != "hello" {
 		t.Errorf("got %q, %v", got[:n], err)
+	}
+}
+
+// A client that has read the end of a killed backend and stays all the same
+// must not keep its slot.
+func TestSlotOfADeadBackendIsFreed(t *testing.T) {
+	for _, when := range []string{"while it is joined", "before it is joined"} {
+		t.Run(when, func(t *testing.T) {
+			b := newBackend(t, func(c net.Conn) { fmt.Fprint(c, "bye") })
+			b.gen = 7
+			r := run(t, b, 1, 10, nil)
+			if when == "before it is joined" {
+				r.proxy.BackendGone(7)
+			}
+			stays := r.dial(0)
+			if got, err := io.ReadAll(stays); err != nil || string(got) != "bye" {
+				t.Fatalf("got %q, %v", got, err)
+			}
+			if when == "while it is joined" {
+				r.proxy.BackendGone(6) // an earlier one is nothing to it
+				if s := r.cfg.Gate.Stats(); s.Active != 1 {
+					t.Fatalf("%+v", s)
+				}
+				r.proxy.BackendGone(7)
+			}
+			if e := await[EndEvent](r); e.Outcome != Served || e.Err != relay.ErrGone || e.FailedSide != "backend" {
+				t.Errorf("%+v", e)
+			}
+		})
 	}
 }
 

@@ -44,16 +44,20 @@ import (
 var (
 	// ErrCut: Cut or Relay.Close ended the session.
 	ErrCut = errors.New("session was cut")
-	// ErrSilent: one side had closed, and no byte moved for Options.HalfClosed.
+	// ErrSilent: one side had closed, and no byte moved for Options.HalfClosed
+	// or Options.Lingering.
 	ErrSilent = errors.New("half-closed session was silent for too long")
-	// ErrGone: a UNIX peer closed its socket entirely; nothing can reach it.
+	// ErrGone: B has closed its socket entirely, not only its own direction,
+	// and all that it sent is delivered. That is seen of a UNIX socket, and
+	// told by Session.Gone.
 	ErrGone = errors.New("peer is gone")
 )
 
 // Side names one of the two sockets given to Join.
 type Side uint8
 
-// The sides in the order of Join's arguments.
+// The sides in the order of Join's arguments. A is the one that came, B the
+// one that serves it: a session lasts for as long as B may be busy with it.
 const (
 	A Side = iota
 	B
@@ -65,10 +69,12 @@ func (s Side) other() Side { return s ^ 1 }
 type Options struct {
 	// Loops is the number of event loops; 0: one for each CPU that Go uses.
 	Loops int
-	// HalfClosed is how long a session of which one direction has ended may
-	// be silent in the other before it is cut; 0: for ever. A client that
-	// vanished after its FIN is found by nothing else.
+	// HalfClosed is how long B may be silent after A has said all, before the
+	// session is cut; 0: for ever. It may be computing the answer.
 	HalfClosed time.Duration
+	// Lingering is how long A may be silent after B has said all; 0: for ever.
+	// Over TCP it cannot be seen whether B still listens; most do not.
+	Lingering time.Duration
 }
 
 // Relay is a set of running loops. All its methods may be called from any
@@ -147,7 +153,7 @@ type Session struct {
 	fd    [2]int32         // the sockets; written by Join
 	slot  uint32           // place in the loop's table; written by join
 	gen   uint32           // generation of that place; written by join
-	hup   [2]bool          // the kernel reported HUP of that side; owned by the loop
+	gone  bool             // B has closed entirely; owned by the loop
 	ended bool             // done was called; owned by the loop
 	queue bool             // stands in loop.again; owned by the loop
 }
@@ -155,6 +161,17 @@ type Session struct {
 // Counts tells the bytes delivered so far from A to B and from B to A.
 func (s *Session) Counts() (fromA, fromB uint64) {
 	return s.moved[A].Load(), s.moved[B].Load()
+}
+
+// Gone tells that the process behind B is no more, so that nobody can read
+// what A may still send. The session ends once all that B sent is delivered.
+func (s *Session) Gone() {
+	s.loop.order(func() {
+		if !s.ended {
+			s.gone = true
+			s.pump()
+		}
+	})
 }
 
 // Cut ends the session soon, with a FIN to both sides, or with a reset; its

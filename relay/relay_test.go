@@ -305,14 +305,27 @@ func TestCut(t *testing.T) {
 }
 
 func TestSilentHalfClosedSessionIsCut(t *testing.T) {
-	j := join(t, newRelay(t, Options{HalfClosed: 50 * time.Millisecond}), "tcp4", "tcp4")
-	j.client.CloseWrite()
-	if res := j.wait(t); res.Err != ErrSilent || res.From != B {
-		t.Errorf("result %+v, want ErrSilent of the backend", res)
+	for _, tt := range []struct {
+		name string
+		o    Options
+		end  func(joined)
+		from Side
+	}{
+		{"the backend owes an answer", Options{HalfClosed: 50 * time.Millisecond}, func(j joined) { j.client.CloseWrite() }, B},
+		{"the client lingers", Options{Lingering: 50 * time.Millisecond}, func(j joined) { j.backend.CloseWrite() }, A},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := join(t, newRelay(t, tt.o), "tcp4", "tcp4")
+			tt.end(j)
+			if res := j.wait(t); res.Err != ErrSilent || res.From != tt.from {
+				t.Errorf("result %+v, want ErrSilent of side %d", res, tt.from)
+			}
+		})
 	}
 }
 
-func TestUnixPeerThatLeftEndsTheSession(t *testing.T) {
+// The slot of a client that closed is free when the backend is done with it.
+func TestUnixClientThatLeftWaitsForTheBackend(t *testing.T) {
 	j := join(t, newRelay(t, Options{}), "unix", "tcp4")
 	mustWrite(t, j.client, "one way")
 	j.client.Close()
@@ -320,8 +333,53 @@ func TestUnixPeerThatLeftEndsTheSession(t *testing.T) {
 	if err != nil || string(got) != "one way" {
 		t.Errorf("backend got %q, %v", got, err)
 	}
-	if res := j.wait(t); res.Err != ErrGone || res.From != A {
-		t.Errorf("result %+v, want ErrGone of the client", res)
+	select {
+	case res := <-j.result:
+		t.Fatalf("ended under the backend: %+v", res)
+	default:
+	}
+	j.backend.Close()
+	if res := j.wait(t); res.Err != nil {
+		t.Errorf("result %+v, want no error", res)
+	}
+}
+
+func TestUnixBackendThatLeftEndsTheSession(t *testing.T) {
+	j := join(t, newRelay(t, Options{}), "tcp4", "unix")
+	mustWrite(t, j.backend, "last words")
+	j.backend.Close()
+	mustRead(t, j.client, "last words")
+	if res := j.wait(t); res.Err != ErrGone || res.From != B {
+		t.Errorf("result %+v, want ErrGone of the backend", res)
+	}
+	if _, err := j.client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("client read %v, want EOF", err)
+	}
+}
+
+// A TCP backend that was killed sends a FIN; a client that does not care for it
+// must not keep its slot.
+func TestGone(t *testing.T) {
+	for _, when := range []string{"before its FIN", "after its FIN"} {
+		t.Run(when, func(t *testing.T) {
+			j := join(t, newRelay(t, Options{}), "tcp4", "tcp4")
+			if when == "before its FIN" {
+				j.session.Gone()
+			}
+			mustWrite(t, j.backend, "last words")
+			j.backend.Close()
+			mustRead(t, j.client, "last words")
+			if _, err := j.client.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("client read %v, want EOF", err)
+			}
+			if when == "after its FIN" {
+				j.session.Gone()
+			}
+			if res := j.wait(t); res.Err != ErrGone || res.From != B || res.FromB != 10 {
+				t.Errorf("result %+v, want ErrGone of the backend", res)
+			}
+			j.session.Gone() // once more does nothing
+		})
 	}
 }
 

@@ -38,8 +38,8 @@ func (s *Session) event(side Side, events uint32) {
 	if events&(epoll.Out|epoll.Hup|epoll.Err) != 0 {
 		to.blocked = false
 	}
-	if events&epoll.Hup != 0 {
-		s.hup[side] = true
+	if events&epoll.Hup != 0 && side == B {
+		s.gone = true
 	}
 	if events&epoll.Err != 0 && (from.eof || from.holds()) {
 		// Nobody will read from this side soon, so nobody would see it.
@@ -65,9 +65,7 @@ func (s *Session) pump() {
 	switch {
 	case a.shut && b.shut:
 		s.finish(nil, A)
-	case a.shut && s.hup[A]:
-		s.finish(ErrGone, A)
-	case b.shut && s.hup[B]:
+	case b.shut && s.gone:
 		s.finish(ErrGone, B)
 	case more && !s.queue:
 		s.queue = true
@@ -216,28 +214,35 @@ func (s *Session) keep(rest []byte, n int) []byte {
 
 // limitSilence starts the clock of a half-closed session.
 func (s *Session) limitSilence() {
-	limit := s.loop.opts.HalfClosed
-	if limit <= 0 || s.timer != nil {
-		return
+	if _, limit := s.owing(); limit > 0 && s.timer == nil {
+		s.seen = s.moved[A].Load() + s.moved[B].Load()
+		s.timer = time.AfterFunc(limit, func() { s.loop.order(s.checkSilence) })
 	}
-	s.seen = s.moved[A].Load() + s.moved[B].Load()
-	s.timer = time.AfterFunc(limit, func() { s.loop.order(s.checkSilence) })
+}
+
+// owing is the side of a half-closed session that has not closed yet, and how
+// long it may be silent.
+func (s *Session) owing() (Side, time.Duration) {
+	if s.dir[A].shut {
+		return B, s.loop.opts.HalfClosed
+	}
+	return A, s.loop.opts.Lingering
 }
 
 // checkSilence cuts a half-closed session in which nothing moved for a whole
 // limit, else gives it another.
 func (s *Session) checkSilence() {
+	if s.ended {
+		return
+	}
+	side, limit := s.owing()
 	moved := s.moved[A].Load() + s.moved[B].Load()
 	if moved == s.seen {
-		side := A // the side that owes an answer
-		if s.dir[A].shut {
-			side = B
-		}
 		s.abort(ErrSilent, side)
 		return
 	}
 	s.seen = moved
-	s.timer.Reset(s.loop.opts.HalfClosed)
+	s.timer.Reset(limit)
 }
 
 // finish ends the session with a FIN to both sides.
