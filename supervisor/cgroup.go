@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,10 +55,13 @@ func isDelegated(dir string) bool {
 	return false
 }
 
+// backends counts the cgroups that this process has made.
+var backends atomic.Uint64
+
 // make makes a cgroup for one child beneath c. One of that name can only be
 // left from a tiproxy that was killed here; what lives in it is ended first.
-func (c *cgroup) make(gen uint64) (*cgroup, error) {
-	child := &cgroup{filepath.Join(c.dir, fmt.Sprintf("backend-%d", gen))}
+func (c *cgroup) make() (*cgroup, error) {
+	child := &cgroup{filepath.Join(c.dir, fmt.Sprintf("backend-%d", backends.Add(1)))}
 	if err := os.Mkdir(child.dir, 0o755); os.IsExist(err) {
 		_ = child.kill()
 		child.await()

@@ -123,7 +123,7 @@ func executable(name string) (string, error) {
 func (c *child) launch(path string) (err error) {
 	var group *cgroup
 	if c.s.groups != nil {
-		if group, err = c.s.groups.make(c.gen); err != nil {
+		if group, err = c.s.groups.make(); err != nil {
 			return err
 		}
 		defer func() {
