@@ -30,8 +30,8 @@ type client struct {
 	listener *Listener
 	addr     sockaddr.Addr
 	turn     *gate.Turn
-	arrived  time.Time
-	entered  time.Time // when it was let in; zero: not yet
+	arrived  time.Duration // on Proxy.clock
+	entered  time.Duration // when it was let in, on Proxy.clock; 0: not yet
 
 	leave   context.CancelCauseFunc       // ends what is done for it; nil once joined
 	limit   *time.Timer                   // SessionTimeout; nil: none
@@ -43,7 +43,7 @@ type client struct {
 // welcome takes in an accepted connection. The front calls it, so that the
 // turns are dealt out in the order of accepting.
 func (p *Proxy) welcome(fd int, l *Listener, addr sockaddr.Addr) {
-	c := &client{number: p.enter(), fd: fd, listener: l, addr: addr, arrived: time.Now()}
+	c := &client{number: p.enter(), fd: fd, listener: l, addr: addr, arrived: p.clock()}
 	turn, err := p.cfg.Gate.Enter()
 	if err != nil {
 		p.end(c, Refused, err)
@@ -68,7 +68,7 @@ func (p *Proxy) serve(c *client) {
 		p.end(c, Left, err)
 		return
 	}
-	c.entered = time.Now()
+	c.entered = p.clock()
 	p.limitSession(c)
 	lease, fd, err := p.reach(ctx)
 	p.front.unwatch(c)
@@ -204,12 +204,12 @@ func (p *Proxy) end(c *client, how Outcome, err error) {
 
 // account fills in the event of a client's end.
 func (p *Proxy) account(c *client, how Outcome, err error) EndEvent {
-	now := time.Now()
+	now := p.clock()
 	e := EndEvent{Client: c.facts(), Outcome: how, Err: err}
-	if c.entered.IsZero() {
-		e.Waited = now.Sub(c.arrived)
+	if c.entered == 0 {
+		e.Waited = now - c.arrived
 	} else {
-		e.Waited, e.Inside = c.entered.Sub(c.arrived), now.Sub(c.entered)
+		e.Waited, e.Inside = c.entered-c.arrived, now-c.entered
 	}
 	return e
 }

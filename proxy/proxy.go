@@ -85,6 +85,7 @@ const never = time.Duration(1<<63 - 1)
 type Proxy struct {
 	cfg   Config
 	front *front
+	began time.Time // the zero of clock; written by New
 
 	mu       sync.Mutex
 	clients  int                // accepted and not ended
@@ -119,7 +120,7 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot accept connections: %w", err)
 	}
-	p := &Proxy{cfg: cfg, joined: map[*client]uint64{}}
+	p := &Proxy{cfg: cfg, began: time.Now(), joined: map[*client]uint64{}}
 	p.hurry, p.cut = context.WithCancelCause(context.Background())
 	p.front = newFront(p, poll)
 	return p, nil
@@ -203,6 +204,10 @@ func (p *Proxy) register(c *client, s *relay.Session, generation uint64) {
 		s.Gone()
 	}
 }
+
+// clock is the time since New, on the monotonic clock. A client has two of
+// these, and they are a third of a time.Time.
+func (p *Proxy) clock() time.Duration { return time.Since(p.began) }
 
 // enter counts a client in, and answers its number.
 func (p *Proxy) enter() uint64 {

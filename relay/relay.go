@@ -147,9 +147,8 @@ type Session struct {
 	loop  *loop            // set by Join
 	done  func(Result)     // set by Join; called once, by the loop
 	dir   [2]direction     // dir[A] moves from A to B; owned by the loop
-	timer *time.Timer      // runs while half-closed; nil before; owned by the loop
+	quiet *silence         // runs while half-closed; nil before; owned by the loop
 	moved [2]atomic.Uint64 // bytes delivered from A and from B; written by the loop
-	seen  uint64           // sum of moved when timer was set; owned by the loop
 	fd    [2]int32         // the sockets; written by Join
 	slot  uint32           // place in the loop's table; written by join
 	gen   uint32           // generation of that place; written by join

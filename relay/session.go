@@ -212,11 +212,17 @@ func (s *Session) keep(rest []byte, n int) []byte {
 	return left
 }
 
-// limitSilence starts the clock of a half-closed session.
+// silence is the clock of a half-closed session; most sessions never have one.
+type silence struct {
+	timer *time.Timer
+	moved uint64 // sum of Session.moved when timer was set
+}
+
+// limitSilence starts that clock.
 func (s *Session) limitSilence() {
-	if _, limit := s.owing(); limit > 0 && s.timer == nil {
-		s.seen = s.moved[A].Load() + s.moved[B].Load()
-		s.timer = time.AfterFunc(limit, func() { s.loop.order(s.checkSilence) })
+	if _, limit := s.owing(); limit > 0 && s.quiet == nil {
+		timer := time.AfterFunc(limit, func() { s.loop.order(s.checkSilence) })
+		s.quiet = &silence{timer, s.moved[A].Load() + s.moved[B].Load()}
 	}
 }
 
@@ -237,12 +243,12 @@ func (s *Session) checkSilence() {
 	}
 	side, limit := s.owing()
 	moved := s.moved[A].Load() + s.moved[B].Load()
-	if moved == s.seen {
+	if moved == s.quiet.moved {
 		s.abort(ErrSilent, side)
 		return
 	}
-	s.seen = moved
-	s.timer.Reset(limit)
+	s.quiet.moved = moved
+	s.quiet.timer.Reset(limit)
 }
 
 // finish ends the session with a FIN to both sides.
@@ -259,8 +265,8 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 		return
 	}
 	s.ended = true
-	if s.timer != nil {
-		s.timer.Stop()
+	if s.quiet != nil {
+		s.quiet.timer.Stop()
 	}
 	for side := A; side <= B; side++ {
 		d := &s.dir[side]
