@@ -28,7 +28,7 @@ var (
 	ours      = []string{"ours"}
 	logger    = "github.com/sirupsen/logrus"
 	systemd   = "github.com/coreos/go-systemd/v22"
-	unix      = "golang.org/x/sys"
+	syscalls  = "golang.org/x/sys"
 	public    = []string{"activation", "gate", "relay", "supervisor"}
 )
 
@@ -51,7 +51,7 @@ var rules = []rule{
 
 	{who: public, what: ours, but: []string{"internal"},
 		why: "a stranger can take one of them without its siblings, and without the program"},
-	{who: []string{"gate"}, what: []string{"internal", "net", "os", "syscall", unix},
+	{who: []string{"gate"}, what: []string{"internal", "net", "os", "syscall", syscalls},
 		why: "order and admission are pure: a turn knows no socket, no process and no system call"},
 	{who: []string{"relay"}, what: []string{"internal/sockaddr", "internal/sockdiag", "net", "os"},
 		why: "it moves bytes between two sockets, and does not know who they are"},
