@@ -30,7 +30,7 @@ func ServeBackend() error {
 	time.Sleep(startup) // a real one would read its data now
 	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", os.Getenv("PORT")))
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot serve the demo: %w", err)
 	}
 	fmt.Println("listening at", l.Addr())
 	started := time.Now()
@@ -58,6 +58,9 @@ func Play(ctx context.Context, w io.Writer, addr string, awaitStop func(context.
 		}
 	}
 	clients.Wait()
+	if ctx.Err() != nil {
+		return
+	}
 	fmt.Fprintf(w, "-- The first one started the backend, the others waited their turn: one at a time.\n")
 	fmt.Fprintf(w, "\n-- 2. Nobody is here any more. The backend is stopped when it has been idle for a while:\n")
 	awaitStop(ctx)
@@ -67,6 +70,9 @@ func Play(ctx context.Context, w io.Writer, addr string, awaitStop func(context.
 	fmt.Fprintf(w, "\n-- 3. The next client starts a new one:\n")
 	if v := arrive(w, addr, "client 4"); v != nil {
 		v.ask(ctx, w)
+	}
+	if ctx.Err() != nil {
+		return
 	}
 	fmt.Fprintf(w, "\n-- Now you, from another terminal:  curl http://%s/     (Ctrl-C ends the demo)\n\n", addr)
 }
