@@ -10,7 +10,6 @@ import (
 	"github.com/tiproxy/tiproxy/config"
 	"github.com/tiproxy/tiproxy/control"
 	"github.com/tiproxy/tiproxy/gate"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
 	"github.com/tiproxy/tiproxy/relay"
@@ -128,16 +127,8 @@ func (b backend) Acquire(ctx context.Context) (proxy.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lease{l}, nil
+	return l, nil
 }
-
-type lease struct{ *supervisor.Lease }
-
-// Generation implements proxy.Lease.
-func (l lease) Generation() uint64 { return l.Lease.Generation }
-
-// Addresses implements proxy.Lease.
-func (l lease) Addresses() []sockaddr.Addr { return l.Addrs }
 
 // status collects the snapshot.
 func (s *service) status() observe.Status {
@@ -163,7 +154,13 @@ func (s *service) publish() {
 // answerControl opens the control socket, and answers how to close it. Serving
 // clients does not depend on it.
 func (s *service) answerControl() (end func()) {
-	server, err := control.Listen(s.control, func() any { return s.status() })
+	server, err := control.Listen(s.control, func() any {
+		st := s.status()
+		if s.backend != nil {
+			st.Backend.MemoryBytes = s.backend.Memory()
+		}
+		return st
+	})
 	if err != nil {
 		s.log.Warnf("tiproxy status will not work: %v", err)
 		return func() {}

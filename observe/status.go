@@ -49,9 +49,10 @@ func GateStatus(s gate.Stats) Gate {
 	return Gate{s.Limit, s.Active, s.Queued, s.Served, s.Refused, s.Abandoned, s.TimedOut}
 }
 
-// BackendStatus does so with the supervisor's.
+// BackendStatus does so with the supervisor's, without the memory, which takes
+// a moment to find out.
 func BackendStatus(s supervisor.Status) Backend {
-	return Backend{string(s.State), s.PID, s.Starts, s.Memory, s.LastExit}
+	return Backend{State: string(s.State), PID: s.PID, Starts: s.Starts, LastExit: s.LastExit}
 }
 
 // Line is the status in one sentence, for `systemctl status`.

@@ -31,8 +31,8 @@ func TestStatusOfTheOwners(t *testing.T) {
 	if got := GateStatus(gate.Stats{Limit: 1, Active: 2, Queued: 3, Served: 4, Refused: 5, Abandoned: 6, TimedOut: 7}); got != wantGate {
 		t.Errorf("got %+v, want %+v", got, wantGate)
 	}
-	wantBackend := Backend{State: "backoff", PID: 1, Starts: 2, MemoryBytes: 3, LastExit: "signal: killed"}
-	if got := BackendStatus(supervisor.Status{State: supervisor.Backoff, PID: 1, Starts: 2, Memory: 3, LastExit: "signal: killed"}); got != wantBackend {
+	wantBackend := Backend{State: "backoff", PID: 1, Starts: 2, LastExit: "signal: killed"}
+	if got := BackendStatus(supervisor.Status{State: supervisor.Backoff, PID: 1, Starts: 2, LastExit: "signal: killed"}); got != wantBackend {
 		t.Errorf("got %+v, want %+v", got, wantBackend)
 	}
 }

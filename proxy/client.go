@@ -38,6 +38,9 @@ type client struct {
 	late    atomic.Bool                   // limit has fired
 	session atomic.Pointer[relay.Session] // nil: not joined yet; written by register
 	done    bool                          // it has ended; under Proxy.mu
+
+	generation uint64  // of its backend, as in Lease; written by join
+	prev, next *client // neighbours in Proxy.joined; under Proxy.mu
 }
 
 // welcome takes in an accepted connection. The front calls it, so that the
@@ -150,6 +153,7 @@ func connect(ctx context.Context, lease Lease) (fd int, err error) {
 // join hands both sockets to the relay. From here on the client has no
 // goroutine.
 func (p *Proxy) join(c *client, lease Lease, fd int) {
+	c.generation = lease.Generation()
 	s, err := p.cfg.Relay.Join(c.fd, fd, func(res relay.Result) {
 		go p.finish(c, lease, res) // the relay's loop must not wait for anybody
 	})
@@ -159,7 +163,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 		p.end(c, Unserved, err)
 		return
 	}
-	p.register(c, s, lease.Generation())
+	p.register(c, s)
 	if c.late.Load() {
 		s.Cut(false)
 	}

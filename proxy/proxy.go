@@ -88,14 +88,14 @@ type Proxy struct {
 	began time.Time // the zero of clock; written by New
 
 	mu       sync.Mutex
-	clients  int                // accepted and not ended
-	idle     *time.Timer        // runs while there is no client; nil: IdleExit is never
-	empty    chan struct{}      // non-nil: closed by the last client's end
-	quiet    uint64             // counts the times that there was no client
-	expired  uint64             // the quiet whose idle clock ran out; 0: none
-	accepted uint64             // numbers the clients
-	joined   map[*client]uint64 // those with the relay, and the generation of their backend
-	dead     uint64             // the last generation that is known to have ended
+	clients  int           // accepted and not ended
+	idle     *time.Timer   // runs while there is no client; nil: IdleExit is never
+	empty    chan struct{} // non-nil: closed by the last client's end
+	quiet    uint64        // counts the times that there was no client
+	expired  uint64        // the quiet whose idle clock ran out; 0: none
+	accepted uint64        // numbers the clients
+	joined   *client       // the list of those with the relay; nil: none
+	dead     uint64        // the last generation that is known to have ended
 
 	hurry context.Context         // ends when those inside are to be cut
 	cut   context.CancelCauseFunc // ends hurry
@@ -120,7 +120,7 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot accept connections: %w", err)
 	}
-	p := &Proxy{cfg: cfg, began: time.Now(), joined: map[*client]uint64{}}
+	p := &Proxy{cfg: cfg, began: time.Now()}
 	p.hurry, p.cut = context.WithCancelCause(context.Background())
 	p.front = newFront(p, poll)
 	return p, nil
@@ -185,23 +185,41 @@ func (p *Proxy) BackendGone(generation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dead = max(p.dead, generation)
-	for c, g := range p.joined {
-		if g != 0 && g <= p.dead {
+	for c := p.joined; c != nil; c = c.next {
+		if c.generation != 0 && c.generation <= p.dead {
 			c.session.Load().Gone()
 		}
 	}
 }
 
-// register counts a client among those with the relay.
-func (p *Proxy) register(c *client, s *relay.Session, generation uint64) {
+// register counts a client among those with the relay, unless it has ended
+// meanwhile.
+func (p *Proxy) register(c *client, s *relay.Session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.session.Store(s)
-	if !c.done {
-		p.joined[c] = generation
+	if c.done {
+		return
 	}
-	if generation != 0 && generation <= p.dead {
+	if c.next = p.joined; c.next != nil {
+		c.next.prev = c
+	}
+	p.joined = c
+	if c.generation != 0 && c.generation <= p.dead {
 		s.Gone()
+	}
+}
+
+// unregister takes it out again; p.mu is held.
+func (p *Proxy) unregister(c *client) {
+	c.done = true
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else if p.joined == c {
+		p.joined = c.next
 	}
 }
 
@@ -221,8 +239,7 @@ func (p *Proxy) enter() uint64 {
 // exit counts a client out.
 func (p *Proxy) exit(c *client) {
 	p.mu.Lock()
-	c.done = true
-	delete(p.joined, c)
+	p.unregister(c)
 	p.clients--
 	if p.clients == 0 {
 		p.beQuiet()

@@ -34,7 +34,7 @@ type child struct {
 	s      *Supervisor
 	gen    uint64
 	argv   []string
-	addrs  []sockaddr.Addr // where it is to listen
+	place  // where it is to listen, for its leases
 	proc   *os.Process
 	pid    int
 	tree   *tree
@@ -52,6 +52,7 @@ type child struct {
 // launchChild starts a child. It may take as long as the resolver does.
 func (s *Supervisor) launchChild(gen uint64) (*child, error) {
 	c := &child{s: s, gen: gen}
+	c.place.child = c
 	ctx, cancel := context.WithTimeout(context.Background(), min(s.cfg.StartTimeout, time.Minute))
 	defer cancel()
 	if err := c.chooseAddress(ctx); err != nil {
@@ -162,10 +163,7 @@ func (c *child) launch(path string) (err error) {
 // environment is ours without what systemd said to us alone, and with what we
 // say to the child.
 func (c *child) environment() []string {
-	env := []string{"NOTIFY_SOCKET=" + c.notify.name}
-	if c.s.cfg.Auto {
-		env = append(env, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
-	}
+	var env []string
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
@@ -178,6 +176,10 @@ func (c *child) environment() []string {
 			}
 		}
 		env = append(env, v)
+	}
+	env = append(env, "NOTIFY_SOCKET="+c.notify.name)
+	if c.s.cfg.Auto {
+		env = append(env, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
 	}
 	return env
 }

@@ -41,7 +41,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	conn, err := net.Dial("tcp", lease.Addrs[0].String())
+	conn, err := net.Dial("tcp", lease.Addresses()[0].String())
 	if err != nil {
 		fmt.Println(err)
 		return

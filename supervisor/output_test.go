@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,7 +73,14 @@ func TestBackendThatClosesItsOutputLivesOn(t *testing.T) {
 
 // The last words often say why the end came.
 func TestLastWordsComeBeforeTheExit(t *testing.T) {
-	st := open(t, Config{Command: play("flood=60000", "say=no such table", "exit=3"), Address: somewhere()})
+	st := open(t, Config{
+		Command: play("write="+strings.Repeat("780a", 100), "say=no such table", "exit=3"), Address: somewhere(),
+		Events: func(e Event) {
+			if _, is := e.(OutputEvent); is {
+				time.Sleep(time.Millisecond) // a slow journal: the child ends long before its output is told
+			}
+		},
+	})
 	st.begin()
 	await(st, func(ExitEvent) bool { return true })
 	st.mu.Lock()

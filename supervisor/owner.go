@@ -108,7 +108,7 @@ func (o *owner) input(in any) {
 			o.timer.Stop()
 		case grant:
 			o.answer(func() *Lease {
-				return &Lease{Generation: o.m.gen, Addrs: o.child.addrs, s: o.Supervisor, child: o.child}
+				return &Lease{s: o.Supervisor, at: &o.child.place}
 			})
 		case dismiss:
 			o.answer(func() *Lease { return nil })

@@ -60,8 +60,8 @@ func TestFreePort(t *testing.T) {
 	for _, command := range [][]string{play("port", "stay"), play("listen=127.0.0.1:{port}", "stay")} {
 		st := open(t, Config{Command: command, Auto: true})
 		lease := st.acquire()
-		if at := st.hears("listens at"); len(lease.Addrs) != 1 || lease.Addrs[0].String() != at {
-			t.Errorf("the lease says %v, the backend listens at %s", lease.Addrs, at)
+		if at := st.hears("listens at"); len(lease.Addresses()) != 1 || lease.Addresses()[0].String() != at {
+			t.Errorf("the lease says %v, the backend listens at %s", lease.Addresses(), at)
 		}
 	}
 }
@@ -74,8 +74,8 @@ func TestHostName(t *testing.T) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
 	st := open(t, Config{Command: play("listen=127.0.0.1:"+port, "stay"), Address: name("localhost:" + port)})
-	if lease := st.acquire(); !strings.Contains(fmt.Sprint(lease.Addrs), "127.0.0.1:"+port) {
-		t.Errorf("%v", lease.Addrs)
+	if lease := st.acquire(); !strings.Contains(fmt.Sprint(lease.Addresses()), "127.0.0.1:"+port) {
+		t.Errorf("%v", lease.Addresses())
 	}
 }
 

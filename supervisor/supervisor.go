@@ -111,31 +111,45 @@ type Status struct {
 	Since    time.Time // when State began
 	LastExit string    // how the last child ended; "": none has yet
 	Text     string    // what the child said of itself (STATUS= of sd_notify)
-	Memory   int64     // bytes used by the child's tree; 0: unknown or no child
 }
 
 // Lease is the right to connect to a ready backend. The backend is not
 // stopped for idleness while there is one.
 type Lease struct {
-	Generation uint64          // of the child; 0: external
-	Addrs      []sockaddr.Addr // where to connect, the first to be tried first
-
 	s        *Supervisor
-	child    *child // nil: external
+	at       *place // shared by the leases of a generation
 	released atomic.Bool
+}
+
+// place is where leases lead to.
+type place struct {
+	addrs []sockaddr.Addr
+	child *child // nil: the backend is external
+}
+
+// Addresses tells where to connect, the first to be tried first. They are
+// shared: not to be changed.
+func (l *Lease) Addresses() []sockaddr.Addr { return l.at.addrs }
+
+// Generation tells which start of the backend the lease is on; 0: external.
+func (l *Lease) Generation() uint64 {
+	if l.at.child == nil {
+		return 0
+	}
+	return l.at.child.gen
 }
 
 // Connected notes that the backend took a connection. One that ends with
 // status 0 after it served somebody has not failed.
 func (l *Lease) Connected() {
-	if l.child != nil {
-		l.child.served.Store(true)
+	if l.at.child != nil {
+		l.at.child.served.Store(true)
 	}
 }
 
 // Release gives the lease back; a second call does nothing.
 func (l *Lease) Release() {
-	if l.released.CompareAndSwap(false, true) && l.child != nil {
+	if l.released.CompareAndSwap(false, true) && l.at.child != nil {
 		l.s.send(released{})
 	}
 }
@@ -198,7 +212,7 @@ func (s *Supervisor) Acquire(ctx context.Context) (*Lease, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Lease{Addrs: addrs, s: s}, nil
+		return &Lease{s: s, at: &place{addrs: addrs}}, nil
 	}
 	if ctx.Err() != nil { // nothing is started for somebody who has left
 		return nil, context.Cause(ctx)
@@ -242,16 +256,24 @@ func (s *Supervisor) Shutdown(ctx context.Context) {
 	}
 }
 
-// Status tells how the backend does. It reads the memory of the tree from
-// /proc or its cgroup, which takes a moment.
+// Status tells how the backend does.
 func (s *Supervisor) Status() Status {
 	s.status.Lock()
-	st, tree := s.status.Status, s.status.tree
+	defer s.status.Unlock()
+	return s.status.Status
+}
+
+// Memory tells how many bytes the child's tree uses; 0: unknown, or no child.
+// Without a cgroup that counts, the kernel has to look at all its pages, which
+// takes a moment.
+func (s *Supervisor) Memory() int64 {
+	s.status.Lock()
+	tree := s.status.tree
 	s.status.Unlock()
-	if tree != nil {
-		st.Memory = tree.memory()
+	if tree == nil {
+		return 0
 	}
-	return st
+	return tree.memory()
 }
 
 // send hands the owner something; it answers false once the owner has ended.

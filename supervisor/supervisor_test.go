@@ -19,7 +19,7 @@ func TestOneStartForAll(t *testing.T) {
 	}
 	for _, a := range all {
 		lease, err := a.await(t)
-		if err != nil || lease.Generation != 1 || len(lease.Addrs) != 1 || lease.Addrs[0] != at.Addr() {
+		if err != nil || lease.Generation() != 1 || len(lease.Addresses()) != 1 || lease.Addresses()[0] != at.Addr() {
 			t.Fatalf("lease %+v, error %v", lease, err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestIdleStopAndRestart(t *testing.T) {
 	first.Release()
 	first.Release() // does nothing
 	status := st.Status()
-	if status.State != Ready || status.PID == 0 || status.Starts != 1 || status.Memory == 0 || status.LastExit != "" || time.Since(status.Since) > patience {
+	if status.State != Ready || status.PID == 0 || status.Starts != 1 || st.Memory() == 0 || status.LastExit != "" || time.Since(status.Since) > patience {
 		t.Errorf("with a lease out: %+v", status)
 	}
 	second.Release()
@@ -43,12 +43,12 @@ func TestIdleStopAndRestart(t *testing.T) {
 	if !exit.Wanted || exit.Retry != 0 || exit.Uptime <= 0 || exit.Status != "signal: terminated" || exit.PID != status.PID {
 		t.Errorf("%+v", exit)
 	}
-	if s := st.Status(); s.State != Stopped || s.PID != 0 || s.Memory != 0 || s.LastExit != exit.Status {
+	if s := st.Status(); s.State != Stopped || s.PID != 0 || st.Memory() != 0 || s.LastExit != exit.Status {
 		t.Errorf("after the stop: %+v", s)
 	}
 	lease := st.acquire()
-	if s := st.Status(); lease.Generation != 2 || s.State != Ready || s.Starts != 2 {
-		t.Errorf("generation %d, %+v", lease.Generation, s)
+	if s := st.Status(); lease.Generation() != 2 || s.State != Ready || s.Starts != 2 {
+		t.Errorf("generation %d, %+v", lease.Generation(), s)
 	}
 	want := "Launch Ready Stop Exit Launch Ready"
 	if got := st.order(); got != want {
@@ -71,8 +71,8 @@ func TestExternal(t *testing.T) {
 	lease := st.acquire()
 	lease.Connected()
 	lease.Release()
-	if s := st.Status(); lease.Addrs[0].String() != "127.0.0.1:3000" || s.State != External {
-		t.Errorf("%v, %s", lease.Addrs, s.State)
+	if s := st.Status(); lease.Addresses()[0].String() != "127.0.0.1:3000" || s.State != External {
+		t.Errorf("%v, %s", lease.Addresses(), s.State)
 	}
 }
 
@@ -103,8 +103,8 @@ func TestClientsOfACrashedBackendAreServedByTheNext(t *testing.T) {
 	if exit.Wanted || exit.Status != "signal: killed" || exit.Retry == 0 || exit.Served {
 		t.Errorf("%+v", exit)
 	}
-	if lease := st.acquire(); lease.Generation != 2 {
-		t.Errorf("a lease on generation %d, want 2", lease.Generation)
+	if lease := st.acquire(); lease.Generation() != 2 {
+		t.Errorf("a lease on generation %d, want 2", lease.Generation())
 	}
 }
 
@@ -120,7 +120,7 @@ func TestCrashWhileStartingKeepsThoseWhoWait(t *testing.T) {
 	next := await(st, func(e OutputEvent) bool { return e.Generation == 2 })
 	signalTo(t, next.PID, unix.SIGUSR1)
 	for _, a := range []*acquiring{first, second} {
-		if lease, err := a.await(t); err != nil || lease.Generation != 2 {
+		if lease, err := a.await(t); err != nil || lease.Generation() != 2 {
 			t.Errorf("lease %+v, error %v", lease, err)
 		}
 	}

@@ -85,9 +85,12 @@ func TestNothingGrows(t *testing.T) {
 		await(st, func(e ExitEvent) bool { return e.Generation == gen })
 	}
 	round(1)
-	fds, goroutines := openFiles(t), runtime.NumGoroutine()
+	fds, goroutines, children := openFiles(t), runtime.NumGoroutine(), ours.number()
 	for gen := range uint64(30) {
 		round(gen + 2)
+	}
+	if n := ours.number(); n != children {
+		t.Errorf("%d children are known, %d before", n, children)
 	}
 	eventually(t, "no fd and no goroutine is left", func() bool {
 		return openFiles(t) <= fds && runtime.NumGoroutine() <= goroutines
@@ -103,10 +106,20 @@ func TestShutdownLeavesNoGoroutine(t *testing.T) {
 		st := open(t, Config{Command: play("listen="+at.String(), "stay"), Address: at})
 		st.acquire()
 		st.Shutdown(t.Context())
+		st = open(t, Config{Command: play("say=starts", "stay"), Address: at})
+		st.begin()
+		st.hears("starts")
+		st.Shutdown(t.Context())
 	}
 	eventually(t, "no fd and no goroutine is left", func() bool {
 		return openFiles(t) <= fds && runtime.NumGoroutine() <= goroutines
 	})
+}
+
+func (c *children) number() int {
+	c.Lock()
+	defer c.Unlock()
+	return len(c.pids)
 }
 
 func openFiles(t *testing.T) int {
