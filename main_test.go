@@ -129,8 +129,12 @@ func namesSettings(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	help := ts.ReadFile("stdout")
 	for _, s := range config.Settings() {
-		if s.Flag != "" && !(strings.Contains(help, "--"+s.Flag+" "+s.Arg) && strings.Contains(help, s.Usage)) {
-			ts.Fatalf("no word about --%s %s", s.Flag, s.Arg)
+		flag := s.Flag
+		if s.Key == "Exec" { // a command is more than a flag's value: its arguments stand behind --
+			flag, s.Arg, s.Usage = "exec", "PATH", "PATH of the backend's command"
+		}
+		if flag == "" || !(strings.Contains(help, "--"+flag+" "+s.Arg) && strings.Contains(help, s.Usage)) {
+			ts.Fatalf("no word about %s= (--%s %s)", s.Key, flag, s.Arg)
 		}
 	}
 }
