@@ -182,8 +182,14 @@ func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 	if res.Err != nil && !errors.Is(res.Err, relay.ErrCut) {
 		e.FailedSide = [...]string{relay.A: "client", relay.B: "backend"}[res.From]
 	}
+	if e.FailedSide == "backend" {
+		lease.Suspect() // before the next one is let in
+	}
 	if c.late.Load() {
 		e.Err = ErrSessionTimeout
+		if p.cfg.RestartLate {
+			lease.Recycle("a session ran into its time limit (SessionTimeoutSec=, OnTimeout=restart)")
+		}
 	}
 	c.turn.Done()
 	lease.Release()

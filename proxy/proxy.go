@@ -49,6 +49,8 @@ type Lease interface {
 	Generation() uint64         // of the backend's process; they grow; 0: it is not known
 	Addresses() []sockaddr.Addr // the first to be tried first
 	Connected()                 // the backend took a connection
+	Suspect()                   // the backend reset it: it may be dying
+	Recycle(reason string)      // the backend is to be replaced
 	Release()
 }
 
@@ -70,6 +72,7 @@ type Config struct {
 	QueueTimeout   time.Duration // in line
 	StartTimeout   time.Duration // inside, until the backend took the connection
 	SessionTimeout time.Duration // inside
+	RestartLate    bool          // a session that takes longer has the backend recycled
 	IdleExit       time.Duration // without a connection, until Serve returns
 	Drain          time.Duration // after Serve was told to stop, for those inside
 
@@ -188,6 +191,17 @@ func (p *Proxy) BackendGone(generation uint64) {
 	for c := p.joined; c != nil; c = c.next {
 		if c.generation != 0 && c.generation <= p.dead {
 			c.session.Load().Gone()
+		}
+	}
+}
+
+// Cut ends the sessions with a generation of the backend, and with those before.
+func (p *Proxy) Cut(generation uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := p.joined; c != nil; c = c.next {
+		if c.generation != 0 && c.generation <= generation {
+			c.session.Load().Cut(false)
 		}
 	}
 }

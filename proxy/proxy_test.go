@@ -52,6 +52,8 @@ type backend struct {
 	inside   atomic.Int64 // connections open now
 	most     atomic.Int64 // of them, ever
 	gen      uint64       // told by its leases
+
+	suspected, recycled atomic.Int64 // so often
 }
 
 // newBackend serves each connection with serve, then closes it.
@@ -103,6 +105,8 @@ func (l *lease) Addresses() []sockaddr.Addr {
 }
 func (l *lease) Generation() uint64 { return l.b.gen }
 func (l *lease) Connected()         {}
+func (l *lease) Suspect()           { l.b.suspected.Add(1) }
+func (l *lease) Recycle(string)     { l.b.recycled.Add(1) }
 func (l *lease) Release()           { l.b.leases.Add(-1) }
 
 func echo(c net.Conn) { io.Copy(c, c) }
@@ -371,6 +375,50 @@ func TestSessionTimeout(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	exchange(t, next, "its turn")
+}
+
+func TestSessionTimeoutRecyclesTheBackend(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		b := newBackend(t, echo)
+		r := run(t, b, 1, 10, func(c *Config) { c.SessionTimeout, c.RestartLate = 20*time.Millisecond, restart })
+		mustEOF(t, r.dial(0))
+		await[EndEvent](r)
+		if got := b.recycled.Load(); (got == 1) != restart {
+			t.Errorf("with RestartLate=%v the backend was recycled %d times", restart, got)
+		}
+	}
+}
+
+// The supervisor must hear of a reset before the next client is let in.
+func TestResetByTheBackendIsSuspicious(t *testing.T) {
+	b := newBackend(t, func(c net.Conn) {
+		c.Read(make([]byte, 1))
+		c.(*net.TCPConn).SetLinger(0)
+	})
+	r := run(t, b, 1, 10, nil)
+	c := r.dial(0)
+	fmt.Fprint(c, "x")
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client read %v", err)
+	}
+	if e := await[EndEvent](r); e.FailedSide != "backend" || b.suspected.Load() != 1 {
+		t.Errorf("%+v, suspected %d times", e, b.suspected.Load())
+	}
+}
+
+func TestCut(t *testing.T) {
+	b := newBackend(t, echo)
+	b.gen = 3
+	r := run(t, b, 2, 10, nil)
+	c := r.dial(0)
+	exchange(t, c, "in")
+	r.proxy.Cut(2)
+	exchange(t, c, "still in")
+	r.proxy.Cut(3)
+	mustEOF(t, c)
+	if e := await[EndEvent](r); e.Err != relay.ErrCut {
+		t.Errorf("%+v", e)
+	}
 }
 
 func TestSessionTimeoutWhileTheBackendStarts(t *testing.T) {

@@ -136,6 +136,27 @@ func (c *cgroup) remove() {
 	}
 }
 
+// freeze has the kernel stop all members, and then offers it their memory.
+func (c *cgroup) freeze() error {
+	if err := os.WriteFile(filepath.Join(c.dir, "cgroup.freeze"), []byte("1"), 0); err != nil {
+		return fmt.Errorf("cannot freeze the backend: %w", err)
+	}
+	// There is no such file without the memory controller, and before Linux
+	// 5.19; and it answers EAGAIN when less than that could be had.
+	if used := c.memory(); used > 0 {
+		_ = os.WriteFile(filepath.Join(c.dir, "memory.reclaim"), strconv.AppendInt(nil, used, 10), 0)
+	}
+	return nil
+}
+
+// thaw lets them go on.
+func (c *cgroup) thaw() error {
+	if err := os.WriteFile(filepath.Join(c.dir, "cgroup.freeze"), []byte("0"), 0); err != nil {
+		return fmt.Errorf("cannot thaw the backend: %w", err)
+	}
+	return nil
+}
+
 // memory is memory.current, in bytes; 0 where the controller is not enabled.
 func (c *cgroup) memory() int64 {
 	text, err := os.ReadFile(filepath.Join(c.dir, "memory.current"))

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -14,10 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -42,11 +41,13 @@ type child struct {
 	output *os.File      // our end of its stdout and stderr; closed by relayOutput
 	told   chan struct{} // closed when all of its output was told
 
-	served     atomic.Bool           // it took a connection; written by Lease.Connected
-	terminated atomic.Bool           // it was told to end; written by the owner
-	obstacle   atomic.Pointer[error] // what the last probe found in the way; nil: nothing; written by watch
-	gone       context.Context       // ends when the main process has ended
-	leave      context.CancelFunc    // ends gone
+	main       atomic.Int64           // pid of the main process; written by launch and by hear (MAINPID=)
+	excuse     atomic.Pointer[string] // why it is about to fail, in its own words (ERRNO=, BUSERROR=); nil: it said nothing; written by hear
+	served     atomic.Bool            // it took a connection; written by Lease.Connected
+	terminated atomic.Bool            // it was told to end; written by the owner
+	obstacle   atomic.Pointer[error]  // what the last probe found in the way; nil: nothing; written by watch
+	gone       context.Context        // ends when the main process has ended
+	leave      context.CancelFunc     // ends gone
 }
 
 // launchChild starts a child. It may take as long as the resolver does.
@@ -156,6 +157,7 @@ func (c *child) launch(path string) (err error) {
 	}
 	c.output = output
 	c.pid = c.proc.Pid
+	c.main.Store(int64(c.pid))
 	c.tree = &tree{main: c.pid, group: group, reaper: c.s.cfg.Reap}
 	return nil
 }
@@ -187,8 +189,7 @@ func (c *child) environment() []string {
 // wait follows the child to its end, and its tree with it. The rest of a tree
 // whose main process ended unasked is of no use to anybody.
 func (c *child) wait() {
-	state, err := c.proc.Wait()
-	ours.forget(c.pid)
+	status, ok := c.awaitMain()
 	c.leave()
 	if !c.terminated.Load() {
 		c.tree.kill()
@@ -200,11 +201,38 @@ func (c *child) wait() {
 	// words are told before the end: they often say why it came.
 	_ = c.output.SetReadDeadline(time.Now().Add(outputPatience))
 	<-c.told
-	status := "unknown: " + fmt.Sprint(err)
-	if err == nil {
-		status = state.String()
+	if excuse := c.excuse.Load(); excuse != nil {
+		status += ", " + *excuse
 	}
-	c.s.send(ending{child: c, status: status, ok: err == nil && state.Success()})
+	c.s.send(ending{child: c, status: status, ok: ok})
+}
+
+// awaitMain returns when the main process has ended, which may be another one
+// by now: a daemon that goes to the background says so with MAINPID=.
+func (c *child) awaitMain() (status string, ok bool) {
+	state, err := c.proc.Wait()
+	ours.forget(c.pid)
+	if err != nil {
+		return "unknown: " + err.Error(), false
+	}
+	c.notify.catchUp()
+	main := int(c.main.Load())
+	if main == c.pid {
+		return state.String(), state.Success()
+	}
+	ours.adopt(main)
+	defer ours.forget(main)
+	awaitEnd(main)
+	var ws unix.WaitStatus
+	if _, err := unix.Wait4(main, &ws, unix.WNOHANG, nil); err != nil {
+		return "unknown: the main process was not our child", false
+	}
+	switch {
+	case ws.Signaled():
+		return "signal: " + ws.Signal().String(), false
+	default:
+		return "exit status " + strconv.Itoa(ws.ExitStatus()), ws.ExitStatus() == 0
+	}
 }
 
 // terminate asks the tree to end.
@@ -237,38 +265,3 @@ func (c *child) relayOutput() {
 		}
 	}
 }
-
-// notifySocket is where the child's sd_notify(3) messages arrive.
-type notifySocket struct {
-	conn *net.UnixConn
-	name string // value of NOTIFY_SOCKET
-}
-
-// listenNotify binds a name in the abstract namespace: nothing is left of it
-// after a crash, and a child under another user can reach it.
-func listenNotify() (*notifySocket, error) {
-	name := "@tiproxy/notify/" + rand.Text()
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
-	if err == nil {
-		err = passCredentials(conn)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot make the backend's notify socket: %w", err)
-	}
-	return &notifySocket{conn, name}, nil
-}
-
-// passCredentials has each message carry its sender's pid (unix(7)).
-func passCredentials(conn *net.UnixConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var optErr error
-	err = raw.Control(func(fd uintptr) {
-		optErr = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_PASSCRED, 1)
-	})
-	return errors.Join(err, optErr)
-}
-
-func (n *notifySocket) close() { n.conn.Close() }

@@ -67,13 +67,29 @@ type OutputEvent struct {
 	Line       string
 }
 
+// CutEvent: the leases of a child that is to be recycled did not come back in
+// time. It is stopped now; its sessions should be cut.
+type CutEvent struct {
+	Generation uint64
+	After      time.Duration // RecycleGrace
+}
+
+// FreezeEvent: the processes of an idle child were stopped where they are, or
+// go on.
+type FreezeEvent struct {
+	Generation uint64
+	PID        int
+	Frozen     bool
+}
+
 // TextEvent: the child said how it does (STATUS= of sd_notify).
 type TextEvent struct {
 	Generation uint64
 	Text       string
 }
 
-// NotifyEvent: a message on the notify socket was not accepted.
+// NotifyEvent: a message on the notify socket was not accepted, or the tree
+// could not be frozen or thawed.
 type NotifyEvent struct {
 	Generation uint64
 	Err        error
@@ -87,5 +103,7 @@ func (StopEvent) supervisorEvent()     {}
 func (KillEvent) supervisorEvent()     {}
 func (ExitEvent) supervisorEvent()     {}
 func (OutputEvent) supervisorEvent()   {}
+func (CutEvent) supervisorEvent()      {}
+func (FreezeEvent) supervisorEvent()   {}
 func (TextEvent) supervisorEvent()     {}
 func (NotifyEvent) supervisorEvent()   {}

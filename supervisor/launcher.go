@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -72,7 +73,11 @@ func (o order) carryOut() error {
 			return fmt.Errorf("cannot enter the working directory: %w", err)
 		}
 	}
-	err := syscall.Exec(o.path, o.argv, os.Environ())
+	env := os.Environ()
+	if os.Getenv("WATCHDOG_USEC") != "" { // for whom: the pid stays through exec (sd_watchdog_enabled(3))
+		env = append(env, "WATCHDOG_PID="+strconv.Itoa(os.Getpid()))
+	}
+	err := syscall.Exec(o.path, o.argv, env)
 	name := o.path
 	if dir, dirErr := os.Getwd(); dirErr == nil && !filepath.IsAbs(name) {
 		name += " in " + dir

@@ -13,6 +13,8 @@ const (
 	Stopped  State = "stopped"
 	Starting State = "starting"
 	Ready    State = "ready"
+	Frozen   State = "frozen"   // ready, but its processes are stopped until somebody asks
+	Draining State = "draining" // to be recycled once its leases are back
 	Stopping State = "stopping"
 	Backoff  State = "backoff"
 	External State = "external" // no command: the backend is not ours to start
@@ -33,16 +35,22 @@ const (
 // no process, reads no clock and sends nothing. owner carries out what step
 // answers.
 type machine struct {
-	startTimeout time.Duration // never: forever
+	startTimeout time.Duration // forever: no limit
 	stopTimeout  time.Duration // 0 after hurry
 	idleStop     time.Duration // forever: never
+	freeze       bool          // when idle, freeze instead of stop
+	freezeStop   time.Duration // frozen for so long, stop; forever: never
+	quota        int           // leases of one generation, then it is recycled; 0: any number
+	grace        time.Duration // for the leases of a generation that is recycled
 
 	state    State
 	gen      uint64        // generation: counts the starts; each child has its own
-	leases   int           // given out and not released, whatever their generation
+	given    int           // leases of this generation
+	leases   int           // of them, not released
 	waiting  int           // askers without an answer
 	failures int           // failed starts and crashes in a row
-	failed   bool          // Stopping because the start took too long
+	failed   bool          // Stopping because it was not ready in time, or is not healthy
+	fresh    bool          // Draining or Stopping to be started again, whether or not somebody waits
 	closing  bool          // Shutdown was asked for: no start any more
 	timer    uint64        // number of the armed timer; an elapsed with another number is stale
 	armed    bool          // that timer is running
@@ -54,11 +62,22 @@ type machine struct {
 type (
 	asked    struct{}             // somebody wants the backend
 	quit     struct{}             // somebody who waited does not want it any more
-	released struct{}             // a lease came back
+	preload  struct{}             // start it, though nobody wants it yet
+	released struct{ gen uint64 } // a lease came back
 	launched struct{ gen uint64 } // the child runs, and can be signalled from now on
 	isReady  struct{ gen uint64 } // the child is ready
 	unborn   struct{ gen uint64 } // the child could not be started
-	exited   struct {             // the child is gone, and its tree with it
+	recycle  struct{ gen uint64 } // the child is to be replaced, between two leases
+	ailing   struct{ gen uint64 } // the child does not answer any more
+	leaving  struct {             // the child is about to end, and needs no signal
+		gen   uint64
+		crash bool // unasked, in disorder
+	}
+	extend struct { // the child wants more time to start or to stop
+		gen uint64
+		by  time.Duration // from now
+	}
+	exited struct { // the child is gone, and its tree with it
 		gen    uint64
 		clean  bool          // status 0 after it had served somebody
 		uptime time.Duration // since it was ready; 0: it never was
@@ -73,13 +92,18 @@ type (
 	start     struct{ gen uint64 }
 	terminate struct{ gen uint64 } // SIGTERM to the tree
 	kill      struct{ gen uint64 } // SIGKILL to the tree
+	cut       struct{ gen uint64 } // the leases that are out are not waited for any more
+	freeze    struct{ gen uint64 } // stop all processes of the tree where they are
+	thaw      struct{ gen uint64 } // let them go on
 	arm       struct {             // start the timer, instead of the one before
 		timer uint64
 		after time.Duration
+		idle  bool // not before the child's shortest uptime
+		later bool // not before it would have fired anyway
 	}
-	disarm  struct{} // stop the timer
-	grant   struct{} // a lease for everybody who waits
-	dismiss struct{} // ErrShutdown for everybody who waits
+	disarm  struct{}        // stop the timer
+	grant   struct{ n int } // a lease for the first n who wait
+	dismiss struct{}        // ErrShutdown for everybody who waits
 )
 
 // step takes one input and answers what is to be done, in order.
@@ -93,11 +117,13 @@ func (m *machine) step(in any) (do []any) {
 		return m.ask()
 	case quit:
 		m.waiting--
+	case preload:
+		if m.state == Stopped && !m.closing {
+			return m.start()
+		}
 	case released:
 		m.leases--
-		if m.state == Ready && m.leases == 0 {
-			return m.idle()
-		}
+		return m.release()
 	case launched:
 		if m.state == Stopping { // told to stop before there was anything to signal
 			return m.stop()
@@ -109,6 +135,23 @@ func (m *machine) step(in any) (do []any) {
 		}
 	case unborn:
 		return m.fail()
+	case recycle:
+		return m.recycle()
+	case ailing:
+		if m.state == Starting || m.state == Ready || m.state == Draining {
+			m.failed = true
+			return m.stop()
+		}
+	case leaving:
+		if m.state == Ready || m.state == Draining {
+			m.state, m.failed = Stopping, in.crash
+			return m.arm(m.stopTimeout)
+		}
+	case extend:
+		if m.armed && (m.state == Starting || m.state == Stopping) {
+			m.timer++
+			return []any{arm{timer: m.timer, after: in.by, later: true}}
+		}
 	case exited:
 		return m.exit(in)
 	case elapsed:
@@ -129,16 +172,26 @@ func (m *machine) step(in any) (do []any) {
 // stale tells whether in belongs to an earlier child or timer.
 func (m *machine) stale(in any) bool {
 	switch in := in.(type) {
+	case elapsed:
+		return in.timer != m.timer || !m.armed
+	case released:
+		return in.gen != m.gen || m.state == Stopped || m.state == Backoff
 	case launched:
 		return in.gen != m.gen
 	case isReady:
 		return in.gen != m.gen
 	case unborn:
 		return in.gen != m.gen
+	case recycle:
+		return in.gen != m.gen
+	case ailing:
+		return in.gen != m.gen
+	case leaving:
+		return in.gen != m.gen
+	case extend:
+		return in.gen != m.gen
 	case exited:
 		return in.gen != m.gen
-	case elapsed:
-		return in.timer != m.timer || !m.armed
 	}
 	return false
 }
@@ -152,16 +205,42 @@ func (m *machine) ask() []any {
 		return m.start()
 	case m.state == Ready:
 		return append(m.disarm(), m.give()...)
+	case m.state == Frozen:
+		m.state = Ready
+		return append(append([]any{thaw{m.gen}}, m.disarm()...), m.give()...)
 	}
-	return nil // Starting, Stopping, Backoff: the answer comes with what follows
+	return nil // Starting, Draining, Stopping, Backoff: the answer comes with what follows
 }
 
-// give turns everybody who waits into a lease, and has the idle clock run if
-// that was nobody.
+// give turns those who wait into leases, as many as this generation may still
+// have. The idle clock runs if there is none out, and the last lease that it
+// may have is where it begins to drain.
 func (m *machine) give() []any {
-	m.leases += m.waiting
-	m.waiting = 0
-	return append([]any{grant{}}, m.idle()...)
+	n := m.waiting
+	if m.quota > 0 {
+		n = min(n, m.quota-m.given)
+	}
+	m.waiting -= n
+	m.leases += n
+	m.given += n
+	do := []any{grant{n}}
+	if m.quota > 0 && m.given == m.quota {
+		return append(do, m.recycle()...)
+	}
+	return append(do, m.idle()...)
+}
+
+// release follows a lease that came back.
+func (m *machine) release() []any {
+	switch {
+	case m.leases > 0:
+		return nil
+	case m.state == Ready:
+		return m.idle()
+	case m.state == Draining:
+		return m.stop()
+	}
+	return nil
 }
 
 // idle starts the idle clock of a ready backend that nobody uses.
@@ -169,24 +248,49 @@ func (m *machine) idle() []any {
 	if m.leases > 0 || m.idleStop == forever {
 		return nil
 	}
-	return m.arm(m.idleStop)
+	m.timer++
+	m.armed = true
+	return []any{arm{timer: m.timer, after: m.idleStop, idle: true}}
+}
+
+// recycle has the child replaced once nobody uses it. A frozen one is only
+// stopped: nobody has asked for it for a while.
+func (m *machine) recycle() []any {
+	switch {
+	case m.state == Frozen:
+		return m.stop()
+	case m.state != Ready:
+		return nil
+	}
+	m.fresh = true
+	if m.leases == 0 {
+		return m.stop()
+	}
+	m.state = Draining
+	return m.arm(m.grace)
 }
 
 func (m *machine) start() []any {
 	m.state = Starting
-	m.failed = false
+	m.failed, m.fresh = false, false
+	m.given, m.leases = 0, 0
 	m.gen++
 	return append([]any{start{m.gen}}, m.arm(m.startTimeout)...)
 }
 
 func (m *machine) stop() []any {
+	var do []any
+	if m.state == Frozen { // it could not hear the signal
+		do = append(do, thaw{m.gen})
+	}
 	m.state = Stopping
-	return append([]any{terminate{m.gen}}, m.arm(m.stopTimeout)...)
+	return append(append(do, terminate{m.gen}), m.arm(m.stopTimeout)...)
 }
 
 // fail waits before the next start.
 func (m *machine) fail() []any {
 	m.failures++
+	m.leases = 0
 	if m.closing {
 		m.state = Stopped
 		return m.disarm()
@@ -202,12 +306,14 @@ func (m *machine) exit(in exited) []any {
 		m.failures = 0
 	}
 	wanted := m.state == Stopping && !m.failed
-	if !wanted && !(m.state == Ready && in.clean) {
+	clean := in.clean && (m.state == Ready || m.state == Draining || m.state == Frozen)
+	if !wanted && !clean {
 		return m.fail()
 	}
-	m.state = Stopped
+	again := m.waiting > 0 || m.fresh
+	m.state, m.leases = Stopped, 0
 	do := m.disarm()
-	if m.waiting > 0 && !m.closing {
+	if again && !m.closing {
 		return append(do, m.start()...)
 	}
 	return do
@@ -220,7 +326,15 @@ func (m *machine) timeout() []any {
 		m.failed = true
 		return m.stop()
 	case Ready:
+		if m.freeze {
+			m.state = Frozen
+			return append([]any{freeze{m.gen}}, m.arm(m.freezeStop)...)
+		}
 		return m.stop()
+	case Frozen:
+		return m.stop()
+	case Draining:
+		return append([]any{cut{m.gen}}, m.stop()...)
 	case Stopping:
 		return []any{kill{m.gen}}
 	case Backoff:
@@ -235,7 +349,7 @@ func (m *machine) timeout() []any {
 func (m *machine) shut() []any {
 	m.waiting = 0
 	switch m.state {
-	case Starting, Ready:
+	case Starting, Ready, Frozen, Draining:
 		return m.stop()
 	case Backoff:
 		m.state = Stopped
@@ -252,7 +366,7 @@ func (m *machine) arm(after time.Duration) []any {
 	}
 	m.timer++
 	m.armed = true
-	return []any{arm{m.timer, after}}
+	return []any{arm{timer: m.timer, after: after}}
 }
 
 func (m *machine) disarm() []any {

@@ -8,7 +8,7 @@ import (
 )
 
 func newMachine() *machine {
-	return &machine{startTimeout: 30 * time.Second, stopTimeout: 10 * time.Second, idleStop: time.Minute, state: Stopped}
+	return &machine{startTimeout: 30 * time.Second, stopTimeout: 10 * time.Second, idleStop: time.Minute, grace: 5 * time.Second, freezeStop: forever, state: Stopped}
 }
 
 // text writes what a step answered, short enough for a table.
@@ -27,9 +27,15 @@ func text(do []any) string {
 		case disarm:
 			all = append(all, "disarm")
 		case grant:
-			all = append(all, "grant")
+			all = append(all, fmt.Sprintf("grant %d", d.n))
 		case dismiss:
 			all = append(all, "dismiss")
+		case cut:
+			all = append(all, fmt.Sprintf("cut %d", d.gen))
+		case freeze:
+			all = append(all, fmt.Sprintf("freeze %d", d.gen))
+		case thaw:
+			all = append(all, fmt.Sprintf("thaw %d", d.gen))
 		}
 	}
 	return fmt.Sprint(all)
@@ -51,18 +57,18 @@ func TestWays(t *testing.T) {
 	}{
 		{"the first asker starts", []any{asked{}}, "[start 1 arm 30s]", Starting},
 		{"the second one waits", []any{asked{}, asked{}}, "[]", Starting},
-		{"ready lets all in", []any{asked{}, asked{}, launched{1}, isReady{1}}, "[disarm grant]", Ready},
-		{"ready, but all have left", []any{asked{}, quit{}, launched{1}, isReady{1}}, "[disarm grant arm 1m0s]", Ready},
-		{"asked when ready", then(ready, asked{}), "[grant]", Ready},
-		{"the last lease comes back", then(ready, released{}), "[arm 1m0s]", Ready},
-		{"not the last lease", then(ready, asked{}, released{}), "[]", Ready},
-		{"asked when idle", then(ready, released{}, asked{}), "[disarm grant]", Ready},
-		{"idle for long enough", then(ready, released{}, fire{}), "[term 1 arm 10s]", Stopping},
-		{"stopped", then(ready, released{}, fire{}, up(time.Second)), "[disarm]", Stopped},
-		{"asked while it stops", then(ready, released{}, fire{}, asked{}), "[]", Stopping},
-		{"stopped, but somebody waits", then(ready, released{}, fire{}, asked{}, up(time.Second)), "[disarm start 2 arm 30s]", Starting},
-		{"it will not stop", then(ready, released{}, fire{}, fire{}), "[kill 1]", Stopping},
-		{"killed", then(ready, released{}, fire{}, fire{}, up(time.Second)), "[]", Stopped},
+		{"ready lets all in", []any{asked{}, asked{}, launched{1}, isReady{1}}, "[disarm grant 2]", Ready},
+		{"ready, but all have left", []any{asked{}, quit{}, launched{1}, isReady{1}}, "[disarm grant 0 arm 1m0s]", Ready},
+		{"asked when ready", then(ready, asked{}), "[grant 1]", Ready},
+		{"the last lease comes back", then(ready, released{1}), "[arm 1m0s]", Ready},
+		{"not the last lease", then(ready, asked{}, released{1}), "[]", Ready},
+		{"asked when idle", then(ready, released{1}, asked{}), "[disarm grant 1]", Ready},
+		{"idle for long enough", then(ready, released{1}, fire{}), "[term 1 arm 10s]", Stopping},
+		{"stopped", then(ready, released{1}, fire{}, up(time.Second)), "[disarm]", Stopped},
+		{"asked while it stops", then(ready, released{1}, fire{}, asked{}), "[]", Stopping},
+		{"stopped, but somebody waits", then(ready, released{1}, fire{}, asked{}, up(time.Second)), "[disarm start 2 arm 30s]", Starting},
+		{"it will not stop", then(ready, released{1}, fire{}, fire{}), "[kill 1]", Stopping},
+		{"killed", then(ready, released{1}, fire{}, fire{}, up(time.Second)), "[]", Stopped},
 		{"crash", then(ready, up(time.Second)), "[arm 0s]", Backoff},
 		{"crash, then asked", then(ready, up(time.Second), asked{}), "[]", Backoff},
 		{"crash, asked, time is over", then(ready, up(time.Second), asked{}, fire{}), "[start 2 arm 30s]", Starting},
@@ -85,19 +91,94 @@ func TestWays(t *testing.T) {
 		{"shutdown in a hurry, and there is no child yet", []any{asked{}, shutter{}, hurry{}, launched{1}}, "[term 1 arm 0s]", Stopping},
 		{"exit of an earlier child", then(ready, up(0), asked{}, fire{}, up(0)), "[]", Starting},
 		{"readiness of an earlier child", then(ready, up(0), asked{}, fire{}, isReady{1}), "[]", Starting},
+		{"started before anybody asks", []any{preload{}}, "[start 1 arm 30s]", Starting},
+		{"started before anybody asks, and shut down", []any{shutter{}, preload{}}, "[]", Stopped},
+		{"recycled when nobody uses it", then(ready, released{1}, recycle{1}), "[term 1 arm 10s]", Stopping},
+		{"recycled, it is started again for nobody", then(ready, released{1}, recycle{1}, up(0)), "[disarm start 2 arm 30s]", Starting},
+		{"recycled while it is used", then(ready, recycle{1}), "[arm 5s]", Draining},
+		{"asked while it drains", then(ready, recycle{1}, asked{}), "[]", Draining},
+		{"the last lease of a draining one", then(ready, recycle{1}, released{1}), "[term 1 arm 10s]", Stopping},
+		{"a lease is not brought back", then(ready, recycle{1}, fire{}), "[cut 1 term 1 arm 10s]", Stopping},
+		{"recycled twice", then(ready, recycle{1}, recycle{1}), "[]", Draining},
+		{"an earlier child was to be recycled", then(ready, recycle{0}), "[]", Ready},
+		{"it ends while it drains", then(ready, recycle{1}, served), "[disarm start 2 arm 30s]", Starting},
+		{"it crashes while it drains", then(ready, recycle{1}, up(0)), "[arm 0s]", Backoff},
+		{"shutdown while it drains", then(ready, recycle{1}, shutter{}), "[dismiss term 1 arm 10s]", Stopping},
+		{"recycled and shut down", then(ready, released{1}, recycle{1}, shutter{}, up(0)), "[disarm]", Stopped},
+		{"its watchdog is silent", then(ready, ailing{1}), "[term 1 arm 10s]", Stopping},
+		{"its watchdog was silent", then(ready, ailing{1}, up(0)), "[arm 0s]", Backoff},
+		{"it says that it ends", then(ready, leaving{gen: 1}), "[arm 10s]", Stopping},
+		{"it says so and does not", then(ready, leaving{gen: 1}, fire{}), "[kill 1]", Stopping},
+		{"it said so and did", then(ready, leaving{gen: 1}, up(0)), "[disarm]", Stopped},
+		{"it is seen dying", then(ready, leaving{1, true}, asked{}), "[]", Stopping},
+		{"it was seen dying, and did", then(ready, leaving{1, true}, asked{}, up(0)), "[arm 0s]", Backoff},
+		{"more time to start", []any{asked{}, launched{1}, extend{1, time.Hour}}, "[arm 1h0m0s]", Starting},
+		{"more time to stop", then(ready, released{1}, fire{}, extend{1, time.Hour}), "[arm 1h0m0s]", Stopping},
+		{"more time when it has no end", then(ready, extend{1, time.Hour}), "[]", Ready},
+	} {
+		t.Run(tt.name, func(t *testing.T) { newMachine().follow(t, tt.in, tt.do, tt.state) })
+	}
+}
+
+// follow takes the inputs, and wants the answer to the last of them.
+func (m *machine) follow(t *testing.T, in []any, want string, state State) {
+	t.Helper()
+	var do []any
+	for _, in := range in {
+		if _, is := in.(fire); is {
+			in = elapsed{m.timer}
+		}
+		do = m.step(in)
+	}
+	if text(do) != want || m.state != state {
+		t.Errorf("%v, %s; want %v, %s", text(do), m.state, want, state)
+	}
+}
+
+func TestFreezing(t *testing.T) {
+	idle := []any{asked{}, launched{1}, isReady{1}, released{1}, fire{}}
+	then := func(more ...any) []any { return append(slices.Clone(idle), more...) }
+	for _, tt := range []struct {
+		name  string
+		in    []any
+		do    string
+		state State
+	}{
+		{"idle for long enough", idle, "[freeze 1 arm 2h0m0s]", Frozen},
+		{"asked", then(asked{}), "[thaw 1 disarm grant 1]", Ready},
+		{"frozen for long enough", then(fire{}), "[thaw 1 term 1 arm 10s]", Stopping},
+		{"too old", then(recycle{1}), "[thaw 1 term 1 arm 10s]", Stopping},
+		{"too old, and then stopped", then(recycle{1}, exited{gen: 1}), "[disarm]", Stopped},
+		{"killed", then(exited{gen: 1}), "[arm 0s]", Backoff},
+		{"shutdown", then(shutter{}), "[dismiss thaw 1 term 1 arm 10s]", Stopping},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMachine()
-			var do []any
-			for _, in := range tt.in {
-				if _, is := in.(fire); is {
-					in = elapsed{m.timer}
-				}
-				do = m.step(in)
-			}
-			if text(do) != tt.do || m.state != tt.state {
-				t.Errorf("%v, %s; want %v, %s", text(do), m.state, tt.do, tt.state)
-			}
+			m.freeze, m.freezeStop = true, 2*time.Hour
+			m.follow(t, tt.in, tt.do, tt.state)
+		})
+	}
+}
+
+// With a quota a child gets that many leases and no more, whoever waits.
+func TestQuota(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		in    []any
+		do    string
+		state State
+	}{
+		{"not reached", []any{asked{}, isReady{1}}, "[disarm grant 1]", Ready},
+		{"reached", []any{asked{}, isReady{1}, asked{}}, "[grant 1 arm 5s]", Draining},
+		{"more wait than may", []any{asked{}, asked{}, asked{}, isReady{1}}, "[disarm grant 2 arm 5s]", Draining},
+		{"all are back", []any{asked{}, asked{}, asked{}, isReady{1}, released{1}, released{1}}, "[term 1 arm 10s]", Stopping},
+		{"the rest gets the next", []any{asked{}, asked{}, asked{}, isReady{1}, released{1}, released{1}, exited{gen: 1}, isReady{2}}, "[disarm grant 1]", Ready},
+		{"a lease of the one before comes back", []any{asked{}, isReady{1}, exited{gen: 1}, fire{}, asked{}, isReady{2}, released{1}}, "[]", Ready},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMachine()
+			m.quota = 2
+			m.follow(t, tt.in, tt.do, tt.state)
 		})
 	}
 }
@@ -121,7 +202,7 @@ func TestNever(t *testing.T) {
 	}
 	m.step(launched{1})
 	m.step(isReady{1})
-	if do := text(m.step(released{})); do != "[]" {
+	if do := text(m.step(released{1})); do != "[]" {
 		t.Error(do)
 	}
 }
@@ -149,7 +230,7 @@ func TestFailuresAreForgotten(t *testing.T) {
 		}
 		m.step(asked{})
 		m.step(isReady{m.gen})
-		m.step(released{})
+		m.step(released{m.gen})
 		m.step(exited{gen: m.gen, uptime: uptime})
 	}
 	for range 4 {
@@ -171,7 +252,9 @@ type world struct {
 	m       *machine
 	alive   []uint64 // generations started and not ended
 	waiting int
-	leases  int
+	leases  map[uint64]int // out, by generation
+	given   map[uint64]int // ever
+	frozen  bool
 	closed  bool
 }
 
@@ -188,20 +271,36 @@ func (w *world) step(in any) {
 			w.alive = append(w.alive, do.gen)
 		case terminate:
 			w.mustLive(do.gen)
+			if w.frozen {
+				w.t.Fatal("a frozen child is told to end")
+			}
 		case kill:
 			w.mustLive(do.gen)
-		case grant:
-			if len(w.alive) == 0 {
-				w.t.Fatal("leases on a dead child")
+		case cut:
+			w.mustLive(do.gen)
+		case freeze:
+			w.mustLive(do.gen)
+			if w.leases[do.gen] > 0 {
+				w.t.Fatal("frozen under a lease")
 			}
-			w.leases += w.waiting
-			w.waiting = 0
+			w.frozen = true
+		case thaw:
+			w.mustLive(do.gen)
+			w.frozen = false
+		case grant:
+			w.grant(do.n)
 		case dismiss:
 			w.waiting = 0
 		}
 	}
-	if w.m.waiting != w.waiting || w.m.leases != w.leases {
-		w.t.Fatalf("machine: %d wait, %d leases; world: %d, %d", w.m.waiting, w.m.leases, w.waiting, w.leases)
+	if w.m.waiting != w.waiting || len(w.alive) > 0 && w.m.leases != w.leases[w.m.gen] {
+		w.t.Fatalf("machine: %d wait, %d leases; world: %d, %d", w.m.waiting, w.m.leases, w.waiting, w.leases[w.m.gen])
+	}
+	if w.m.state == Draining && w.m.leases == 0 {
+		w.t.Fatal("drained, and not stopped")
+	}
+	if w.m.state == Ready && w.waiting > 0 {
+		w.t.Fatal("somebody waits for a ready backend")
 	}
 	// Whoever waits is waiting for something that will happen.
 	if w.waiting > 0 && w.m.state == Stopped {
@@ -210,8 +309,21 @@ func (w *world) step(in any) {
 	if w.m.state == Backoff && !w.m.armed {
 		w.t.Fatal("backoff without an end")
 	}
-	if (w.m.state == Starting || w.m.state == Stopping || w.m.state == Ready) != (len(w.alive) == 1) {
+	if dead := w.m.state == Stopped || w.m.state == Backoff; dead == (len(w.alive) == 1) {
 		w.t.Fatalf("%s with %d children", w.m.state, len(w.alive))
+	}
+}
+
+func (w *world) grant(n int) {
+	if len(w.alive) == 0 || w.frozen {
+		w.t.Fatal("leases on a dead or frozen child")
+	}
+	gen := w.alive[0]
+	w.waiting -= n
+	w.leases[gen] += n
+	w.given[gen] += n
+	if w.m.quota > 0 && w.given[gen] > w.m.quota {
+		w.t.Fatalf("%d leases on one child, %d may be", w.given[gen], w.m.quota)
 	}
 }
 
@@ -227,7 +339,7 @@ func (w *world) input(b byte) {
 	if b&0x80 != 0 && gen > 0 {
 		gen-- // of an earlier child
 	}
-	switch b & 0x7f % 10 {
+	switch b & 0x7f % 15 {
 	case 0, 1:
 		if w.closed {
 			return
@@ -240,9 +352,9 @@ func (w *world) input(b byte) {
 			w.step(quit{})
 		}
 	case 3:
-		if w.leases > 0 {
-			w.leases--
-			w.step(released{})
+		if w.leases[gen] > 0 {
+			w.leases[gen]--
+			w.step(released{gen})
 		}
 	case 4:
 		w.step(launched{gen})
@@ -273,6 +385,9 @@ func (w *world) input(b byte) {
 }
 
 func (w *world) end(gen uint64) {
+	if gen == w.m.gen {
+		w.frozen = false
+	}
 	if i := slices.Index(w.alive, gen); i >= 0 {
 		w.alive = slices.Delete(w.alive, i, i+1)
 	}
@@ -282,11 +397,16 @@ func FuzzMachine(f *testing.F) {
 	f.Add([]byte{0, 4, 5, 0, 3, 3, 8, 8, 7})
 	f.Add([]byte{0, 6, 8, 4, 5, 7, 0, 8, 9})
 	f.Add([]byte{0, 8, 4, 0, 7, 8, 0x88, 0x87, 9})
+	f.Add([]byte{0, 0, 0, 0, 4, 5, 3, 3, 7, 5, 3, 3, 8, 10})
+	f.Add([]byte{14, 4, 5, 8, 0, 3, 8, 10, 7, 12, 11})
 	f.Fuzz(func(t *testing.T, script []byte) {
-		w := &world{t: t, m: newMachine()}
+		w := &world{t: t, m: newMachine(), leases: map[uint64]int{}, given: map[uint64]int{}}
+		if len(script) > 0 {
+			w.m.quota, w.m.freeze = int(script[0]>>5)%4, script[0]&0x10 != 0
+		}
 		for _, b := range script {
 			// An exit of a child that does not live is not the machine's to expect.
-			if b&0x7f%10 == 7 && b&0x80 == 0 && len(w.alive) == 0 {
+			if b&0x7f%15 == 7 && b&0x80 == 0 && len(w.alive) == 0 {
 				continue
 			}
 			w.input(b)

@@ -28,6 +28,21 @@ type (
 		gen  uint64
 		text string
 	}
+	// worn says that a child is to be recycled, and why.
+	worn struct {
+		recycle
+		reason string
+	}
+	// ill says that a child does not answer any more, and how that is known.
+	ill struct {
+		ailing
+		cause error
+	}
+	suspicion struct{ gen uint64 } // a session was reset by the child
+	pulse     struct {             // WATCHDOG=1 of the child
+		gen   uint64
+		every time.Duration // WATCHDOG_USEC=: the limit from now on; 0: as before
+	}
 )
 
 // owner is the goroutine that owns the state. What it cannot do at once (fork,
@@ -40,7 +55,14 @@ type owner struct {
 	timer   *time.Timer // the one that m armed last; nil: none yet
 	began   time.Time   // when the present start was decided
 	readyAt time.Time   // when the child was ready; zero: it is not
-	cause   error       // why the last start failed or is about to; nil: unknown
+	cause   error       // why the child is not ready or not healthy; nil: unknown
+	reason  string      // why the child is recycled; "": it is not
+	fires   time.Time   // when timer fires
+	age     *time.Timer // recycles the child at RecycleAge; nil: none
+	weighed time.Time   // when the child's memory was looked at last
+
+	watchdog *time.Timer   // fires when the child is silent; nil: none
+	silence  time.Duration // how long it may be silent; 0: for ever
 }
 
 func newOwner(s *Supervisor) *owner {
@@ -48,6 +70,9 @@ func newOwner(s *Supervisor) *owner {
 		startTimeout: s.cfg.StartTimeout,
 		stopTimeout:  s.cfg.StopTimeout,
 		idleStop:     s.cfg.IdleStop,
+		freeze:       s.cfg.Freeze,
+		freezeStop:   s.cfg.FreezeStop,
+		grace:        s.cfg.RecycleGrace,
 		state:        Stopped,
 	}}
 }
@@ -56,6 +81,9 @@ func newOwner(s *Supervisor) *owner {
 func (o *owner) run() {
 	defer close(o.done)
 	defer o.forker.stop()
+	if o.cfg.Preload {
+		o.input(preload{})
+	}
 	for !(o.m.closing && o.m.state == Stopped) {
 		o.take(<-o.inbox)
 	}
@@ -84,6 +112,27 @@ func (o *owner) take(in any) {
 			o.status.Unlock()
 			o.emit(TextEvent{in.gen, in.text})
 		}
+	case released:
+		o.input(in)
+		o.weigh(in.gen)
+	case worn:
+		if in.gen == o.m.gen {
+			o.reason = in.reason
+			o.input(in.recycle)
+		}
+	case ill:
+		if in.gen == o.m.gen {
+			o.cause = in.cause
+			o.input(in.ailing)
+		}
+	case suspicion:
+		if in.gen == o.m.gen && o.child != nil && dying(o.child.pid) {
+			o.input(leaving{in.gen, true})
+		}
+	case pulse:
+		if in.gen == o.m.gen {
+			o.beat(in.every)
+		}
 	default:
 		o.input(in)
 	}
@@ -107,17 +156,25 @@ func (o *owner) input(in any) {
 		case disarm:
 			o.timer.Stop()
 		case grant:
-			o.answer(func() *Lease {
+			o.answer(do.n, func() *Lease {
 				return &Lease{s: o.Supervisor, at: &o.child.place}
 			})
 		case dismiss:
-			o.answer(func() *Lease { return nil })
+			o.answer(len(o.waiting), func() *Lease { return nil })
+		case cut:
+			o.emit(CutEvent{do.gen, o.cfg.RecycleGrace})
+		case freeze:
+			o.freeze()
+		case thaw:
+			o.thaw()
 		}
 	}
 }
 
 func (o *owner) start(gen uint64) {
-	o.began, o.readyAt, o.cause = time.Now(), time.Time{}, nil
+	o.began, o.readyAt, o.cause, o.reason = time.Now(), time.Time{}, nil, ""
+	o.silence = o.cfg.Watchdog
+	o.m.quota = shorten(o.cfg.RecycleConnections, o.cfg.RecycleJitter)
 	go func() {
 		c, err := o.launchChild(gen)
 		o.send(launch{gen, c, err})
@@ -130,13 +187,19 @@ func (o *owner) terminate() {
 	if o.child == nil {
 		return
 	}
-	reason := fmt.Sprintf("nobody used it for %v", o.m.idleStop)
+	reason := o.reason
 	switch {
 	case o.m.closing:
 		reason = "shutting down"
 	case o.m.failed:
-		o.cause = o.child.notReady(o.m.startTimeout)
+		if o.cause == nil {
+			o.cause = o.child.notReady(o.m.startTimeout)
+		}
 		reason = o.cause.Error()
+	case reason == "" && o.m.fresh: // the machine counts the leases itself
+		reason = fmt.Sprintf("recycling it after %d connections (RecycleConnections=)", o.m.given)
+	case reason == "":
+		reason = fmt.Sprintf("nobody used it for %v", o.m.idleStop)
 	}
 	o.emit(StopEvent{o.m.gen, o.child.pid, reason})
 	o.child.terminate()
@@ -154,15 +217,23 @@ func (o *owner) arm(do arm) {
 	if o.timer != nil {
 		o.timer.Stop()
 	}
-	o.timer = time.AfterFunc(do.after, func() { o.send(elapsed{do.timer}) })
+	fires := time.Now().Add(do.after)
+	if shortest := o.readyAt.Add(o.cfg.MinUptime); do.idle && fires.Before(shortest) {
+		fires = shortest
+	}
+	if do.later && fires.Before(o.fires) {
+		fires = o.fires
+	}
+	o.fires = fires
+	o.timer = time.AfterFunc(time.Until(fires), func() { o.send(elapsed{do.timer}) })
 }
 
-// answer gives everybody who waits what lease makes, in order.
-func (o *owner) answer(lease func() *Lease) {
-	for _, a := range o.waiting {
+// answer gives the first n who wait what lease makes, in order.
+func (o *owner) answer(n int, lease func() *Lease) {
+	for _, a := range o.waiting[:n] {
 		a.answer <- lease()
 	}
-	o.waiting = nil
+	o.waiting = append([]*asker(nil), o.waiting[n:]...)
 }
 
 // forget takes an asker out of those who wait; false if it was answered.
@@ -198,6 +269,9 @@ func (o *owner) ready(in isReady) {
 		o.emit(ReadyEvent{in.gen, o.child.pid, time.Since(o.began)})
 	}
 	o.input(in)
+	if o.child != nil && !o.readyAt.IsZero() && o.age == nil {
+		o.beginAge()
+	}
 }
 
 // ended follows the end of the child and of all of its tree.
@@ -211,6 +285,7 @@ func (o *owner) ended(in ending) {
 	e.Wanted = o.m.state == Stopping && !o.m.failed
 	unready := o.m.state == Starting
 	o.child = nil
+	o.endAge()
 	o.status.Lock()
 	o.status.PID, o.status.tree, o.status.LastExit = 0, nil, in.status
 	o.status.Unlock()
@@ -218,7 +293,7 @@ func (o *owner) ended(in ending) {
 	e.Retry = o.retry()
 	o.emit(e)
 	switch {
-	case o.cause != nil: // it was stopped because it did not get ready
+	case o.cause != nil: // it was stopped because it was not ready, or not healthy
 		o.emit(FailEvent{c.gen, o.cause, e.Retry})
 	case unready:
 		o.emit(FailEvent{c.gen, c.diedUnready(in.status), e.Retry})

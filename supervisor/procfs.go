@@ -71,6 +71,25 @@ func ended(pid int) bool {
 	return ok && p.zombie
 }
 
+// exiting is the kernel's PF_EXITING (linux/sched.h), in the flags of
+// /proc/PID/stat: set before the process's files are closed.
+const exiting = 0x4
+
+// dying tells whether a process is on its way out, or gone. It tells so before
+// anybody can see that its sockets are closed, and so before its end is told.
+func dying(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	return err == nil && flags&exiting != 0
+}
+
 // runsAs tells whether one of the processes is the user's.
 func runsAs(pids []int, uid uint32) bool {
 	for _, pid := range pids {

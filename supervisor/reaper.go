@@ -42,6 +42,13 @@ func (c *children) inherit() {
 	}
 }
 
+// adopt takes in an orphan that is waited for from now on.
+func (c *children) adopt(pid int) {
+	c.Lock()
+	defer c.Unlock()
+	c.pids[pid] = true
+}
+
 // forget takes a child out that was waited for.
 func (c *children) forget(pid int) {
 	c.Lock()

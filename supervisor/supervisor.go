@@ -76,6 +76,23 @@ type Config struct {
 	StartTimeout  time.Duration // from the start until it is ready
 	IdleStop      time.Duration // without a lease, until it is stopped
 	StopTimeout   time.Duration // from SIGTERM to SIGKILL
+	MinUptime     time.Duration // not stopped for idleness before it was ready for so long; 0: no such limit
+	Preload       bool          // start it with the Supervisor, before anybody asks
+
+	// A child is recycled, that is stopped and started anew, between two
+	// leases. Those who ask meanwhile wait; leases that are out have
+	// RecycleGrace to come back.
+	RecycleConnections int           // after that many leases; 0: never
+	RecycleAge         time.Duration // so long after it was ready; 0: never
+	RecycleMemory      int64         // when its tree uses more bytes than that, seen when a lease comes back; 0: never
+	RecycleJitter      int           // percent by which the first two are shortened at random
+	RecycleGrace       time.Duration // never: for ever
+
+	Freeze     bool          // instead of stopping it for idleness, stop its processes where they are
+	FreezeStop time.Duration // frozen for so long, it is stopped
+
+	Watchdog   time.Duration // from READY on, it must send WATCHDOG=1 at least that often; 0: no watchdog
+	NotifyMain bool          // hear sd_notify only of the main process, not of all of the tree
 
 	// Reap makes this process the reaper of orphans (PR_SET_CHILD_SUBREAPER)
 	// and takes every orphan that comes to it for one of the backend's. Set it
@@ -147,10 +164,27 @@ func (l *Lease) Connected() {
 	}
 }
 
+// Suspect tells that the backend reset the connection. If that is because it
+// is dying, nobody is sent to it any more: its listener may live for a moment
+// longer than its connections.
+func (l *Lease) Suspect() {
+	if c := l.at.child; c != nil {
+		l.s.send(suspicion{c.gen})
+	}
+}
+
+// Recycle has the child of this lease replaced once its leases are back. The
+// reason is told in events.
+func (l *Lease) Recycle(reason string) {
+	if c := l.at.child; c != nil {
+		l.s.send(worn{recycle{c.gen}, reason})
+	}
+}
+
 // Release gives the lease back; a second call does nothing.
 func (l *Lease) Release() {
 	if l.released.CompareAndSwap(false, true) && l.at.child != nil {
-		l.s.send(released{})
+		l.s.send(released{l.at.child.gen})
 	}
 }
 

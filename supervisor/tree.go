@@ -95,6 +95,29 @@ func (t *tree) kill() {
 	}
 }
 
+// freeze stops all members where they are, and offers their memory back to the
+// kernel where that can be asked for.
+func (t *tree) freeze() error {
+	if t.group != nil {
+		return t.group.freeze()
+	}
+	for _, pid := range t.members() {
+		_ = unix.Kill(pid, unix.SIGSTOP)
+	}
+	return nil
+}
+
+// thaw lets all members go on.
+func (t *tree) thaw() error {
+	if t.group != nil {
+		return t.group.thaw()
+	}
+	for _, pid := range t.members() {
+		_ = unix.Kill(pid, unix.SIGCONT)
+	}
+	return nil
+}
+
 // await returns when nobody is left, and removes the cgroup.
 func (t *tree) await() {
 	if t.group != nil {
