@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,19 +102,54 @@ func TestFullBacklogOfUnix(t *testing.T) {
 	}
 }
 
-// The kernel leaves clients without an answer when the backlog of TCP is full.
-func TestContextEndsWithoutAnAnswer(t *testing.T) {
-	_, at := listen(t, tcp("127.0.0.1:0"))
+// fill has more clients wait at a TCP listener than its backlog takes: the
+// kernel leaves further ones without an answer.
+func fill(t *testing.T, at Addr) {
+	t.Helper()
 	for range 3 {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Close(fd)
+		t.Cleanup(func() { unix.Close(fd) })
 		if err := unix.Connect(fd, at.Sockaddr()); err != nil && err != unix.EINPROGRESS {
 			t.Fatal(err)
 		}
 	}
+}
+
+// The second attempt of the kernel, after a second, finds room.
+func TestAnswerThatComesLate(t *testing.T) {
+	listener, at := listen(t, tcp("127.0.0.1:0"))
+	fill(t, at)
+	before := openFiles(t)
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		for {
+			fd, _, err := unix.Accept(listener)
+			if err != nil {
+				return
+			}
+			unix.Close(fd)
+		}
+	})
+	fd, err := Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Shutdown(listener, unix.SHUT_RD); err != nil {
+		t.Fatal(err)
+	}
+	accepting.Wait()
+	if after := openFiles(t); after > before+1 {
+		t.Errorf("%d files open, %d before", after, before)
+	}
+}
+
+func TestContextEndsWithoutAnAnswer(t *testing.T) {
+	_, at := listen(t, tcp("127.0.0.1:0"))
+	fill(t, at)
 	before := openFiles(t)
 	late := errors.New("too late")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, late)
