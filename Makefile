@@ -1,8 +1,10 @@
-# build   the program, build/tiproxy
-# test    what any user can run
-# e2e     the program under a real systemd; as root, flags for the tests in E2E='-run MariaDB'
-# check   form: gofmt, vet, staticcheck
-# fuzz    each fuzz target for FUZZTIME
+# build     the program, build/tiproxy
+# test      what any user can run
+# e2e       the program under a real systemd; as root, flags for the tests in E2E='-run MariaDB'
+# deb       the Debian package of the last commit, in build/deb
+# deb-test  what lintian, a second build and a machine say of it; as root
+# check     form: gofmt, vet, staticcheck
+# fuzz      each fuzz target for FUZZTIME
 
 FUZZTIME ?= 10s
 VERSION = $(shell git describe --always --dirty)
@@ -17,12 +19,18 @@ e2e: build
 	CGO_ENABLED=0 go test -c -tags e2e -o build/e2e.test ./test/e2e
 	test/e2e/run $(E2E)
 
+deb:
+	DEB_BUILD_OPTIONS=nocheck packaging/deb/build build/deb
+
+deb-test: deb
+	DEB_BUILD_OPTIONS=nocheck packaging/deb/try build/deb
+
 check:
 	@unformatted=$$(gofmt -d .); test -z "$$unformatted" || { echo "$$unformatted"; exit 1; }
 	go vet ./...
-	go vet -tags e2e ./test/e2e
+	go vet -tags e2e,deb ./test/e2e
 	go tool staticcheck ./...
-	go tool staticcheck -tags e2e ./test/e2e
+	go tool staticcheck -tags e2e,deb ./test/e2e
 
 fuzz:
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sed 's|/[^/]*:func | |' | while read -r package target; do \
@@ -32,4 +40,4 @@ fuzz:
 clean:
 	rm -rf build
 
-.PHONY: build test e2e check fuzz clean
+.PHONY: build test e2e deb deb-test check fuzz clean
