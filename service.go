@@ -57,6 +57,7 @@ func (s *service) run() error {
 		return err
 	}
 	defer s.answerControl()()
+	s.publish()
 	if err := activation.Ready(); err != nil {
 		s.log.Warn(err)
 	}
@@ -85,11 +86,19 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 		Command: b.Exec, Dir: b.WorkingDirectory, Address: b.Address, Auto: b.AddressAuto,
 		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval,
 		StartTimeout: b.StartTimeout, IdleStop: b.IdleStop, StopTimeout: b.StopTimeout,
+		MinUptime: b.MinUptime, Preload: b.Preload,
+		RecycleConnections: b.RecycleConnections, RecycleAge: b.RecycleAge, RecycleMemory: b.RecycleMemory,
+		RecycleJitter: b.RecycleJitter, RecycleGrace: b.RecycleGrace,
+		Freeze: b.IdleAction == config.IdleFreeze, FreezeStop: b.IdleFreeze,
+		Watchdog: b.Watchdog, NotifyMain: b.NotifyAccess == config.NotifyMain,
 		Reap: true,
 		Events: func(e supervisor.Event) {
 			o.Backend(e)
-			if exit, is := e.(supervisor.ExitEvent); is {
-				s.proxy.BackendGone(exit.Generation)
+			switch e := e.(type) {
+			case supervisor.ExitEvent:
+				s.proxy.BackendGone(e.Generation)
+			case supervisor.CutEvent:
+				s.proxy.Cut(e.Generation)
 			}
 			if s.watch != nil {
 				s.watch(e)
@@ -102,8 +111,8 @@ func (s *service) proxying(o *observe.Observer, bytes *relay.Relay) proxy.Config
 	c := proxy.Config{
 		Gate: s.gate, Relay: bytes, Backend: backend{s.backend, s.noBackend},
 		QueueTimeout: s.cfg.Gate.QueueTimeout, StartTimeout: s.cfg.Backend.StartTimeout,
-		SessionTimeout: s.cfg.Gate.SessionTimeout,
-		IdleExit:       s.cfg.Service.IdleExit, Drain: s.cfg.Service.Drain,
+		SessionTimeout: s.cfg.Gate.SessionTimeout, RestartLate: s.cfg.Gate.OnTimeout == config.TimeoutRestart,
+		IdleExit: s.cfg.Service.IdleExit, Drain: s.cfg.Service.Drain,
 		Events: o.Connection,
 	}
 	for _, l := range s.listeners {

@@ -80,7 +80,44 @@ type Backend struct {
 	// StopTimeout is the patience between SIGTERM and SIGKILL, StopTimeoutSec=.
 	// 0: SIGKILL at once; may be Never. Default 30s.
 	StopTimeout time.Duration
+	// MinUptime is how long it stays at least, however idle, MinUptimeSec=.
+	MinUptime time.Duration
+	// Preload starts it with tiproxy, Preload=.
+	Preload bool
+	// IdleAction is what becomes of it when idle, IdleAction=: IdleStop, the
+	// default, or IdleFreeze.
+	IdleAction string
+	// IdleFreeze is how long it may be frozen, IdleFreezeSec=. Default Never.
+	IdleFreeze time.Duration
+	// RecycleConnections is after how many connections it is replaced,
+	// RecycleConnections=. 0, the default: never.
+	RecycleConnections int
+	// RecycleAge is how long after it was ready, RecycleAgeSec=. Default Never.
+	RecycleAge time.Duration
+	// RecycleMemory is above how many bytes, RecycleMemory=. 0, the default: never.
+	RecycleMemory int64
+	// RecycleJitter shortens RecycleConnections and RecycleAge at random, by up
+	// to so many percent, RecycleJitter=.
+	RecycleJitter int
+	// RecycleGrace is how long connections may keep it from being replaced,
+	// RecycleGraceSec=. Default 5min, may be Never.
+	RecycleGrace time.Duration
+	// Watchdog is how long it may be silent, WatchdogSec=. Default Never.
+	Watchdog time.Duration
+	// NotifyAccess is whose sd_notify messages count, NotifyAccess=: NotifyAll,
+	// the default, or NotifyMain.
+	NotifyAccess string
 }
+
+// The values of IdleAction=, NotifyAccess= and OnTimeout=.
+const (
+	IdleStop       = "stop"
+	IdleFreeze     = "freeze"
+	NotifyAll      = "all"
+	NotifyMain     = "main"
+	TimeoutClose   = "close"
+	TimeoutRestart = "restart"
+)
 
 // Gate is the section [Gate]: how many connections go through, and who waits.
 type Gate struct {
@@ -96,6 +133,9 @@ type Gate struct {
 	// SessionTimeout is the longest that a connection may last once it went
 	// through, SessionTimeoutSec=. Over 0; default Never.
 	SessionTimeout time.Duration
+	// OnTimeout is what that does, OnTimeout=: TimeoutClose, the default, or
+	// TimeoutRestart.
+	OnTimeout string
 }
 
 // Service is the section [Service]: tiproxy's own end.
@@ -153,6 +193,9 @@ func (c *Config) Check() error {
 	}
 	if b.Ready != ReadyListen && !command {
 		fault("backend without a command: Ready=%s is about a command that tiproxy starts; write Exec= %s, or leave Ready= out", b.Ready, c.place())
+	}
+	if c.Gate.OnTimeout == TimeoutRestart && !command {
+		fault("backend without a command: OnTimeout=restart is about a command that tiproxy starts; write Exec= %s, or leave OnTimeout= out", c.place())
 	}
 	if b.Ready == ReadyListen && command && b.Address.Addr().Family == unix.AF_VSOCK {
 		fault("cannot see who listens at %s: write Ready=notify or Ready=connect %s", b.Address, c.place())

@@ -37,12 +37,16 @@ ReadyIntervalSec=100ms
 StartTimeoutSec=1min 30s
 IdleStopSec=never
 StopTimeoutSec=5
+IdleAction=freeze
+RecycleAgeSec=1d
+RecycleMemory=2G
 ; a comment
 [Gate]
 MaxConnections=8
 QueueLength=0
 QueueTimeoutSec=2
 SessionTimeoutSec=1h
+OnTimeout=restart
 [Service]
 IdleExitSec=10min
 DrainSec=0
@@ -63,8 +67,15 @@ StopTimeoutSec=6
 			StartTimeout:     90 * time.Second,
 			IdleStop:         Never,
 			StopTimeout:      6 * time.Second,
+			IdleAction:       IdleFreeze,
+			IdleFreeze:       Never,
+			RecycleAge:       24 * time.Hour,
+			RecycleMemory:    2 << 30,
+			RecycleGrace:     5 * time.Minute,
+			Watchdog:         Never,
+			NotifyAccess:     NotifyAll,
 		},
-		Gate:    Gate{8, 0, 2 * time.Second, time.Hour},
+		Gate:    Gate{8, 0, 2 * time.Second, time.Hour, TimeoutRestart},
 		Service: Service{10 * time.Minute, 0},
 		file:    file,
 	}

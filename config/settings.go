@@ -1,17 +1,8 @@
 package config
 
 import (
-	"errors"
-	"fmt"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
 )
 
 // Setting is one line of the table of settings.
@@ -66,6 +57,40 @@ var settings = []Setting{
 		"Patience between SIGTERM and SIGKILL when the backend is stopped, with 0 none",
 		span(func(c *Config) *time.Duration { return &c.Backend.StopTimeout })},
 
+	{"Backend", "MinUptimeSec", "min-uptime", "", "DURATION", "0",
+		"Do not stop the backend for idleness before it was ready for so long",
+		span(func(c *Config) *time.Duration { return &c.Backend.MinUptime })},
+	{"Backend", "Preload", "preload", "", "BOOL", "no",
+		"Start the backend with tiproxy, before any client comes",
+		boolean(func(c *Config) *bool { return &c.Backend.Preload })},
+	{"Backend", "IdleAction", "idle-action", "", "ACTION", "stop",
+		"What becomes of an idle backend: stop, or freeze (its processes stand still, keep their memory, and go on when a client comes)",
+		choice(func(c *Config) *string { return &c.Backend.IdleAction }, IdleStop, IdleFreeze)},
+	{"Backend", "IdleFreezeSec", "idle-freeze", "", "DURATION", "infinity",
+		"Stop a backend for good that was frozen for so long, with 0 or infinity never",
+		limit(func(c *Config) *time.Duration { return &c.Backend.IdleFreeze })},
+	{"Backend", "RecycleConnections", "recycle", "", "N", "0",
+		"Replace the backend after so many connections, between two of them, with 0 never; who comes meanwhile waits",
+		count(func(c *Config) *int { return &c.Backend.RecycleConnections })},
+	{"Backend", "RecycleAgeSec", "recycle-age", "", "DURATION", "infinity",
+		"Replace the backend so long after it was ready, with 0 or infinity never",
+		limit(func(c *Config) *time.Duration { return &c.Backend.RecycleAge })},
+	{"Backend", "RecycleMemory", "recycle-memory", "", "BYTES", "0",
+		"Replace the backend when all its processes use more than that, as seen at the end of a connection; with K, M or G, and with 0 never",
+		size(func(c *Config) *int64 { return &c.Backend.RecycleMemory })},
+	{"Backend", "RecycleJitter", "recycle-jitter", "", "PERCENT", "0",
+		"Shorten RecycleConnections= and RecycleAgeSec= by up to so many percent at random, so that many machines do not replace theirs at once",
+		percent(func(c *Config) *int { return &c.Backend.RecycleJitter })},
+	{"Backend", "RecycleGraceSec", "recycle-grace", "", "DURATION", "5min",
+		"How long connections may last on that keep a backend from being replaced, with 0 or infinity no limit; then they are cut",
+		limit(func(c *Config) *time.Duration { return &c.Backend.RecycleGrace })},
+	{"Backend", "WatchdogSec", "watchdog", "", "DURATION", "infinity",
+		"Replace a backend that has not said WATCHDOG=1 (sd_notify) for so long, with 0 or infinity never; it is told so as WATCHDOG_USEC",
+		limit(func(c *Config) *time.Duration { return &c.Backend.Watchdog })},
+	{"Backend", "NotifyAccess", "notify-access", "", "WHO", "all",
+		"Whose sd_notify messages count: all (any process of the backend), or main (its main process)",
+		choice(func(c *Config) *string { return &c.Backend.NotifyAccess }, NotifyAll, NotifyMain)},
+
 	{"Gate", "MaxConnections", "connections", "n", "N", "1",
 		"How many connections reach the backend at once, with 0 any number",
 		count(func(c *Config) *int { return &c.Gate.MaxConnections })},
@@ -78,6 +103,9 @@ var settings = []Setting{
 	{"Gate", "SessionTimeoutSec", "timeout", "t", "DURATION", "infinity",
 		"Longest a connection may last once it is let through, with 0 or infinity no limit",
 		limit(func(c *Config) *time.Duration { return &c.Gate.SessionTimeout })},
+	{"Gate", "OnTimeout", "on-timeout", "", "ACTION", "close",
+		"What SessionTimeoutSec= does: close the connection, or restart (close it, and replace the backend too)",
+		choice(func(c *Config) *string { return &c.Gate.OnTimeout }, TimeoutClose, TimeoutRestart)},
 
 	{"Service", "IdleExitSec", "exit-idle-time", "", "DURATION", "",
 		"Exit after that long without a connection, 1s at least; when not set, 5min if systemd passed the sockets, else infinity",
@@ -85,125 +113,4 @@ var settings = []Setting{
 	{"Service", "DrainSec", "drain", "", "DURATION", "30s",
 		"How long those already let in are served on when tiproxy is told to stop, with 0 not at all",
 		span(func(c *Config) *time.Duration { return &c.Service.Drain })},
-}
-
-// span parses a time span into the field at.
-func span(at func(*Config) *time.Duration) func(*Config, string) error {
-	return func(c *Config, value string) error {
-		d, err := ParseSpan(value)
-		if err != nil {
-			return err
-		}
-		*at(c) = d
-		return nil
-	}
-}
-
-// limit is span for the longest that something may take, where 0 is no limit.
-func limit(at func(*Config) *time.Duration) func(*Config, string) error {
-	return func(c *Config, value string) error {
-		d, err := ParseSpan(value)
-		if err != nil {
-			return err
-		}
-		if d == 0 {
-			d = Never
-		}
-		*at(c) = d
-		return nil
-	}
-}
-
-// count parses a whole number from 0 on into the field at.
-func count(at func(*Config) *int) func(*Config, string) error {
-	return func(c *Config, value string) error {
-		n, err := strconv.ParseUint(value, 10, 31)
-		if errors.Is(err, strconv.ErrRange) {
-			return fmt.Errorf("%.60q is too large; write 0 for no limit", value)
-		}
-		if err != nil {
-			return fmt.Errorf("%.60q is not a whole number from 0 on", value)
-		}
-		*at(c) = int(n)
-		return nil
-	}
-}
-
-func parseExec(c *Config, value string) error {
-	words, err := split(value)
-	if err != nil {
-		return err
-	}
-	if len(words) > 0 && words[0] == "" {
-		return errors.New("the command is empty; its first word is the program to run")
-	}
-	c.Backend.Exec = words
-	return nil
-}
-
-func parseWorkingDirectory(c *Config, value string) error {
-	if value != "" && !filepath.IsAbs(value) {
-		return fmt.Errorf("%.60q is not an absolute path", value)
-	}
-	c.Backend.WorkingDirectory = value
-	return nil
-}
-
-func parseAddress(c *Config, value string) error {
-	if value == "" || value == "auto" {
-		c.Backend.Address, c.Backend.AddressAuto = sockaddr.Name{}, value == "auto"
-		return nil
-	}
-	name, err := sockaddr.Parse(value)
-	if err != nil {
-		return err
-	}
-	if name.Addr().Family != unix.AF_UNIX && strings.HasSuffix(name.String(), ":0") {
-		return errors.New("nobody listens at port 0; write auto for a free port")
-	}
-	c.Backend.Address, c.Backend.AddressAuto = name, false
-	return nil
-}
-
-func parseReady(c *Config, value string) error {
-	r := Readiness(value)
-	switch r {
-	case ReadyListen, ReadyNotify, ReadyConnect, ReadyNone:
-		c.Backend.Ready = r
-		return nil
-	}
-	return fmt.Errorf("%.60q is none of listen, notify, connect and none", value)
-}
-
-func parseReadyInterval(c *Config, value string) error {
-	d, err := ParseSpan(value)
-	if err != nil {
-		return err
-	}
-	if d == 0 || d == Never {
-		return fmt.Errorf("%.60q is no pause; want more than 0 and less than infinity", value)
-	}
-	c.Backend.ReadyInterval = d
-	return nil
-}
-
-// idleExitMin keeps short-lived runs below systemd's trigger limit for a socket,
-// 20 starts in 2 s (TriggerLimitBurst= in systemd.socket(5)), past which the
-// socket fails and takes no client any more.
-const idleExitMin = time.Second
-
-func parseIdleExit(c *Config, value string) error {
-	if value == "" {
-		c.Service.IdleExit = Unset
-		return nil
-	}
-	d, err := ParseSpan(value)
-	if err != nil {
-		return err
-	}
-	if d < idleExitMin {
-		return fmt.Errorf("%.60q is too short; want 1s at least, or systemd may take so many starts for a fault and give the socket up", value)
-	}
-	c.Service.IdleExit = d
-	return nil
 }

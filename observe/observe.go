@@ -66,12 +66,25 @@ func (o *Observer) Backend(e supervisor.Event) {
 		o.log.WithField("generation", e.Generation).Errorf("cannot start the backend: %v%s", e.Err, retry(e.Retry))
 	case supervisor.StrangerEvent:
 		o.log.WithField("generation", e.Generation).Error(e.Err)
+	case supervisor.CutEvent:
+		o.log.WithField("generation", e.Generation).Warnf("connections kept the backend from being replaced for %s (RecycleGraceSec=): cutting them", short(e.After))
+	case supervisor.FreezeEvent:
+		o.frozen(e)
 	case supervisor.TextEvent:
 		o.log.WithField("generation", e.Generation).Infof("backend status: %s", e.Text)
 	case supervisor.NotifyEvent:
 		o.log.WithField("generation", e.Generation).Warn(e.Err)
 	}
 	o.change()
+}
+
+func (o *Observer) frozen(e supervisor.FreezeEvent) {
+	entry := o.log.WithFields(fields{"pid": e.PID, "generation": e.Generation})
+	if e.Frozen {
+		entry.Info("the idle backend is frozen")
+	} else {
+		entry.Info("the backend is thawed")
+	}
 }
 
 func (o *Observer) exited(e supervisor.ExitEvent) {

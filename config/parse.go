@@ -1,0 +1,194 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tiproxy/tiproxy/internal/sockaddr"
+)
+
+// span parses a time span into the field at.
+func span(at func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		d, err := ParseSpan(value)
+		if err != nil {
+			return err
+		}
+		*at(c) = d
+		return nil
+	}
+}
+
+// limit is span for the longest that something may take, where 0 is no limit.
+func limit(at func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		d, err := ParseSpan(value)
+		if err != nil {
+			return err
+		}
+		if d == 0 {
+			d = Never
+		}
+		*at(c) = d
+		return nil
+	}
+}
+
+// count parses a whole number from 0 on into the field at.
+func count(at func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		n, err := strconv.ParseUint(value, 10, 31)
+		if errors.Is(err, strconv.ErrRange) {
+			return fmt.Errorf("%.60q is too large; write 0 for no limit", value)
+		}
+		if err != nil {
+			return fmt.Errorf("%.60q is not a whole number from 0 on", value)
+		}
+		*at(c) = int(n)
+		return nil
+	}
+}
+
+// boolean parses yes and no, in the words of systemd.syntax(7).
+func boolean(at func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		switch strings.ToLower(value) {
+		case "yes", "y", "true", "t", "on", "1":
+			*at(c) = true
+		case "no", "n", "false", "f", "off", "0":
+			*at(c) = false
+		default:
+			return fmt.Errorf("%.60q is neither yes nor no", value)
+		}
+		return nil
+	}
+}
+
+// choice parses one of a few words.
+func choice(at func(*Config) *string, words ...string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		if !slices.Contains(words, value) {
+			return fmt.Errorf("%.60q is none of %s", value, strings.Join(words, ", "))
+		}
+		*at(c) = value
+		return nil
+	}
+}
+
+// size parses a number of bytes, with K, M, G or T for powers of 1024, as
+// systemd.directives writes them.
+func size(at func(*Config) *int64) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		digits, shift := value, 0
+		if n := len(value); n > 0 {
+			if power := strings.IndexByte("KMGT", value[n-1]); power >= 0 {
+				digits, shift = value[:n-1], 10*(power+1)
+			}
+		}
+		n, err := strconv.ParseUint(digits, 10, 63)
+		if err != nil || n > math.MaxInt64>>shift {
+			return fmt.Errorf("%.60q is no number of bytes such as 800M", value)
+		}
+		*at(c) = int64(n) << shift
+		return nil
+	}
+}
+
+// percent parses a share from 0 to 100, with or without a percent sign.
+func percent(at func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		n, err := strconv.ParseUint(strings.TrimSuffix(value, "%"), 10, 7)
+		if err != nil || n > 100 {
+			return fmt.Errorf("%.60q is no share from 0 to 100 percent", value)
+		}
+		*at(c) = int(n)
+		return nil
+	}
+}
+
+func parseExec(c *Config, value string) error {
+	words, err := split(value)
+	if err != nil {
+		return err
+	}
+	if len(words) > 0 && words[0] == "" {
+		return errors.New("the command is empty; its first word is the program to run")
+	}
+	c.Backend.Exec = words
+	return nil
+}
+
+func parseWorkingDirectory(c *Config, value string) error {
+	if value != "" && !filepath.IsAbs(value) {
+		return fmt.Errorf("%.60q is not an absolute path", value)
+	}
+	c.Backend.WorkingDirectory = value
+	return nil
+}
+
+func parseAddress(c *Config, value string) error {
+	if value == "" || value == "auto" {
+		c.Backend.Address, c.Backend.AddressAuto = sockaddr.Name{}, value == "auto"
+		return nil
+	}
+	name, err := sockaddr.Parse(value)
+	if err != nil {
+		return err
+	}
+	if name.Addr().Family != unix.AF_UNIX && strings.HasSuffix(name.String(), ":0") {
+		return errors.New("nobody listens at port 0; write auto for a free port")
+	}
+	c.Backend.Address, c.Backend.AddressAuto = name, false
+	return nil
+}
+
+func parseReady(c *Config, value string) error {
+	r := Readiness(value)
+	switch r {
+	case ReadyListen, ReadyNotify, ReadyConnect, ReadyNone:
+		c.Backend.Ready = r
+		return nil
+	}
+	return fmt.Errorf("%.60q is none of listen, notify, connect and none", value)
+}
+
+func parseReadyInterval(c *Config, value string) error {
+	d, err := ParseSpan(value)
+	if err != nil {
+		return err
+	}
+	if d == 0 || d == Never {
+		return fmt.Errorf("%.60q is no pause; want more than 0 and less than infinity", value)
+	}
+	c.Backend.ReadyInterval = d
+	return nil
+}
+
+// idleExitMin keeps short-lived runs below systemd's trigger limit for a socket,
+// 20 starts in 2 s (TriggerLimitBurst= in systemd.socket(5)), past which the
+// socket fails and takes no client any more.
+const idleExitMin = time.Second
+
+func parseIdleExit(c *Config, value string) error {
+	if value == "" {
+		c.Service.IdleExit = Unset
+		return nil
+	}
+	d, err := ParseSpan(value)
+	if err != nil {
+		return err
+	}
+	if d < idleExitMin {
+		return fmt.Errorf("%.60q is too short; want 1s at least, or systemd may take so many starts for a fault and give the socket up", value)
+	}
+	c.Service.IdleExit = d
+	return nil
+}
