@@ -95,7 +95,7 @@ func TestLoadDropIns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Gate{20, 10, Never, Never}); c.Gate != want {
+	if want := (Gate{20, 10, Never, Never, TimeoutClose}); c.Gate != want {
 		t.Errorf("got %+v, want %+v", c.Gate, want)
 	}
 }
