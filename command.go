@@ -13,8 +13,8 @@ import (
 	"github.com/tiproxy/tiproxy/config"
 	"github.com/tiproxy/tiproxy/control"
 	"github.com/tiproxy/tiproxy/demo"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
 	"github.com/tiproxy/tiproxy/observe"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"github.com/tiproxy/tiproxy/supervisor"
 )
 
@@ -121,6 +121,7 @@ func (o *options) run(args []string) error {
 		}
 	}
 	if err := notOurselves(cfg.Backend.Address, listeners); err != nil {
+		closeAll(listeners)
 		return exitWith(exitConfig, err)
 	}
 	if noBackend != nil {
@@ -177,15 +178,24 @@ func bind(addrs []string) ([]activation.Listener, error) {
 	for _, text := range addrs {
 		name, err := sockaddr.Parse(text)
 		if err != nil {
+			closeAll(all)
 			return nil, exitWith(exitUsage, fmt.Errorf("cannot use --listen: %w", err))
 		}
 		ls, err := activation.Listen(context.Background(), name)
 		if err != nil {
+			closeAll(all)
 			return nil, exitWith(exitFailed, fmt.Errorf("%w; choose another --listen", err))
 		}
 		all = append(all, ls...)
 	}
 	return all, nil
+}
+
+// closeAll closes listeners, so that no socket file is left behind.
+func closeAll(listeners []activation.Listener) {
+	for i := range listeners {
+		_ = listeners[i].Close()
+	}
 }
 
 // notOurselves refuses a backend's address at which we listen: each client

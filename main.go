@@ -75,5 +75,6 @@ func main() {
 	if errors.As(err, &failure) {
 		os.Exit(failure.status)
 	}
+	fmt.Fprintln(os.Stderr, "See 'tiproxy --help'.")
 	os.Exit(exitUsage) // cobra's own errors are about the command line
 }

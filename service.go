@@ -42,6 +42,7 @@ type service struct {
 // run serves until it is idle or told to stop.
 func (s *service) run() error {
 	stop, now := signals()
+	defer closeAll(s.listeners)
 	observer := observe.New(s.log, s.publish)
 	s.gate = gate.New(s.cfg.Gate.MaxConnections, s.cfg.Gate.QueueLength)
 	bytes, err := relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering})
@@ -73,9 +74,6 @@ func (s *service) run() error {
 	}
 	if s.backend != nil {
 		s.backend.Shutdown(now)
-	}
-	for i := range s.listeners {
-		_ = s.listeners[i].Close()
 	}
 	return err
 }

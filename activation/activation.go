@@ -24,7 +24,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
 

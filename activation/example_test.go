@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"github.com/tiproxy/tiproxy/activation"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/sockaddr"
 )
 
 // A server that takes the sockets of its socket unit, and binds its own when

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/sockaddr"
 )
 
 func TestDefault(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/gate"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
 	"github.com/tiproxy/tiproxy/proxy"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"github.com/tiproxy/tiproxy/supervisor"
 )
 

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/gate"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
 	"github.com/tiproxy/tiproxy/relay"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
 

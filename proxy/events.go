@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/gate"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/sockaddr"
 )
 
 // Event is something that happened to a client or to the listeners: one of the

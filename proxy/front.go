@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/internal/epoll"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
 

@@ -34,8 +34,8 @@ import (
 
 	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/internal/epoll"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
 	"github.com/tiproxy/tiproxy/relay"
+	"github.com/tiproxy/tiproxy/sockaddr"
 )
 
 // Backend is whom the clients want to reach.

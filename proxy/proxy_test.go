@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/gate"
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
 	"github.com/tiproxy/tiproxy/relay"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
 

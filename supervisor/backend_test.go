@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tiproxy/tiproxy/internal/sockaddr"
 	"github.com/tiproxy/tiproxy/internal/sockdiag"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
 

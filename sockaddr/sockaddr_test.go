@@ -63,7 +63,7 @@ func TestParseBad(t *testing.T) {
 		{"127.0.0.1", "want host:port"},
 		{"::1", "want host:port"},
 		{"::1:4000", "want host:port"},
-		{"70000", "want host:port"},
+		{"70000", "from 0 to 65535"},
 		{"-1", "want host:port"},
 		{"localhost:", `port ""`},
 		{"localhost:http", `port "http"`},

@@ -46,8 +46,12 @@ func Parse(s string) (Name, error) {
 		a, err := parseVsock(s[len("vsock:"):])
 		return Name{addr: a}, err
 	}
-	if port, err := parsePort(s); err == nil {
-		return Name{addr: TCP(netip.AddrPortFrom(netip.MustParseAddr(DefaultHost), port))}, nil
+	if strings.Trim(s, "0123456789") == "" {
+		port, err := parsePort(s)
+		if err != nil {
+			return Name{}, err
+		}
+		return hostPort(DefaultHost, port)
 	}
 	host, portText, err := net.SplitHostPort(s)
 	if err != nil {
