@@ -1,0 +1,76 @@
+package epoll
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func newPoller(t *testing.T) *Poller {
+	t.Helper()
+	p, err := New(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func TestEventsCarryTheirID(t *testing.T) {
+	p := newPoller(t)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	const id = 1<<63 | 0xfedcba98<<32>>1 | 7
+	if err := p.Add(fds[0], id, In|RdHup|Edge); err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fds[1])
+	events, woken, err := p.Wait(nil, -1)
+	if err != nil || woken || len(events) != 1 || events[0].ID != id || events[0].Events&RdHup == 0 {
+		t.Errorf("%+v, woken %v, %v", events, woken, err)
+	}
+	// Edge-triggered: told once, and once more after Modify.
+	if events, _, _ := p.Wait(nil, 0); len(events) != 0 {
+		t.Errorf("told again: %+v", events)
+	}
+	if err := p.Modify(fds[0], id, In|Edge); err != nil {
+		t.Fatal(err)
+	}
+	if events, _, _ := p.Wait(nil, 0); len(events) != 1 {
+		t.Errorf("after Modify: %+v", events)
+	}
+	if err := p.Delete(fds[0]); err != nil {
+		t.Error(err)
+	}
+	if err := p.Delete(fds[0]); err == nil {
+		t.Error("Delete of an fd that is not watched succeeded")
+	}
+}
+
+func TestWake(t *testing.T) {
+	p := newPoller(t)
+	for range 3 { // edge-triggered, though nobody reads the counter
+		p.Wake()
+		if events, woken, err := p.Wait(nil, -1); !woken || len(events) != 0 || err != nil {
+			t.Errorf("%+v, woken %v, %v", events, woken, err)
+		}
+	}
+	if _, woken, _ := p.Wait(nil, 0); woken {
+		t.Error("woken by nobody")
+	}
+	// The counter is full: Wake starts it again rather than fail.
+	full := [8]byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	old := make([]byte, 8)
+	_, _ = unix.Read(p.wake, old)
+	if _, err := unix.Write(p.wake, full[:]); err != nil {
+		t.Fatal(err)
+	}
+	_, _, _ = p.Wait(nil, 0)
+	p.Wake()
+	if _, woken, _ := p.Wait(nil, 0); !woken {
+		t.Error("not woken when the counter was full")
+	}
+}
