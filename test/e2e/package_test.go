@@ -147,14 +147,16 @@ func upgrade(t *testing.T, all ...*packaged) {
 	}
 }
 
-// keepAsking asks until the upgrade is over, and then once more.
+// keepAsking asks 50 times a second until the upgrade is over, and then once more.
 func (p *packaged) keepAsking(first string, over <-chan struct{}) error {
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
 	for {
 		last := false
 		select {
 		case <-over:
 			last = true
-		default:
+		case <-pace.C:
 		}
 		pid, err := p.ask()
 		switch {
