@@ -14,6 +14,7 @@ import (
 	"github.com/tiproxy/tiproxy/proxy"
 	"github.com/tiproxy/tiproxy/relay"
 	"github.com/tiproxy/tiproxy/supervisor"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -80,8 +81,15 @@ func (s *service) run() error {
 
 func (s *service) supervision(o *observe.Observer) supervisor.Config {
 	b := s.cfg.Backend
+	around := supervisor.Surroundings{
+		User: b.User, Group: b.Group, Environment: b.Environment, EnvironmentFiles: b.EnvironmentFiles,
+		UMask: b.UMask, Nice: b.Nice, OOMScoreAdjust: b.OOMScoreAdjust,
+	}
+	if l := b.LimitNOFILE; l != nil {
+		around.NoFile = &unix.Rlimit{Cur: l.Soft, Max: l.Hard}
+	}
 	return supervisor.Config{
-		Command: b.Exec, Dir: b.WorkingDirectory, Address: b.Address, Auto: b.AddressAuto,
+		Command: b.Exec, Dir: b.WorkingDirectory, Surroundings: around, Address: b.Address, Auto: b.AddressAuto,
 		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval,
 		StartTimeout: b.StartTimeout, IdleStop: b.IdleStop, StopTimeout: b.StopTimeout,
 		MinUptime: b.MinUptime, Preload: b.Preload,

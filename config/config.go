@@ -61,6 +61,19 @@ type Backend struct {
 	// WorkingDirectory is where Exec runs, an absolute path; empty, the
 	// default: where tiproxy runs.
 	WorkingDirectory string
+	// User and Group are whose process it is, User= and Group=, names or
+	// numbers. Empty, the default: tiproxy's own.
+	User, Group string
+	// Environment is NAME=VALUE over tiproxy's own environment, Environment=.
+	Environment []string
+	// EnvironmentFiles are read at each start, EnvironmentFile=; a '-' before
+	// the path allows it to be missing.
+	EnvironmentFiles []string
+	// UMask, Nice and OOMScoreAdjust are of the backend. Nil, the default: as
+	// tiproxy's own.
+	UMask, Nice, OOMScoreAdjust *int
+	// LimitNOFILE is of the backend. Nil, the default: as tiproxy was given it.
+	LimitNOFILE *Limit
 	// Address is where the backend listens. Zero by default, and with AddressAuto.
 	Address sockaddr.Name
 	// AddressAuto, Address=auto: each start chooses a free TCP port and tells it
@@ -108,6 +121,9 @@ type Backend struct {
 	// the default, or NotifyMain.
 	NotifyAccess string
 }
+
+// Limit is a resource limit, see setrlimit(2).
+type Limit struct{ Soft, Hard uint64 }
 
 // The values of IdleAction=, NotifyAccess= and OnTimeout=.
 const (
@@ -196,6 +212,9 @@ func (c *Config) Check() error {
 	}
 	if c.Gate.OnTimeout == TimeoutRestart && !command {
 		fault("backend without a command: OnTimeout=restart is about a command that tiproxy starts; write Exec= %s, or leave OnTimeout= out", c.place())
+	}
+	if !command && (b.User != "" || b.Group != "") {
+		fault("backend without a command: User= and Group= are about a command that tiproxy starts; write Exec= %s, or leave them out", c.place())
 	}
 	if b.Ready == ReadyListen && command && b.Address.Addr().Family == unix.AF_VSOCK {
 		fault("cannot see who listens at %s: write Ready=notify or Ready=connect %s", b.Address, c.place())

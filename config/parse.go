@@ -114,6 +114,85 @@ func percent(at func(*Config) *int) func(*Config, string) error {
 	}
 }
 
+// text takes a value as it is.
+func text(at func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		if strings.ContainsAny(value, " \t\x00") {
+			return fmt.Errorf("%.60q is not one word", value)
+		}
+		*at(c) = value
+		return nil
+	}
+}
+
+// number parses a whole number of a base and range; an empty value is none.
+func number(at func(*Config) **int, base, least, most int) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		if value == "" {
+			*at(c) = nil
+			return nil
+		}
+		n, err := strconv.ParseInt(value, base, 32)
+		if err != nil || int(n) < least || int(n) > most {
+			return fmt.Errorf("%.60q is not a number from %s to %s", value,
+				strconv.FormatInt(int64(least), base), strconv.FormatInt(int64(most), base))
+		}
+		v := int(n)
+		*at(c) = &v
+		return nil
+	}
+}
+
+// parseEnvironment adds to the list, and an empty value empties it, as in a
+// unit file.
+func parseEnvironment(c *Config, value string) error {
+	words, err := split(value)
+	if err != nil {
+		return err
+	}
+	for _, w := range words {
+		if name, _, ok := strings.Cut(w, "="); !ok || name == "" || strings.ContainsAny(name, " \t\"'") {
+			return fmt.Errorf("%.60q is not NAME=VALUE", w)
+		}
+	}
+	if value == "" {
+		c.Backend.Environment = nil
+		return nil
+	}
+	c.Backend.Environment = append(c.Backend.Environment, words...)
+	return nil
+}
+
+func parseEnvironmentFile(c *Config, value string) error {
+	if value == "" {
+		c.Backend.EnvironmentFiles = nil
+		return nil
+	}
+	if !filepath.IsAbs(strings.TrimPrefix(value, "-")) {
+		return fmt.Errorf("%.60q is not an absolute path", value)
+	}
+	c.Backend.EnvironmentFiles = append(c.Backend.EnvironmentFiles, value)
+	return nil
+}
+
+func parseLimitNOFILE(c *Config, value string) error {
+	if value == "" {
+		c.Backend.LimitNOFILE = nil
+		return nil
+	}
+	softText, hardText, both := strings.Cut(value, ":")
+	if !both {
+		hardText = softText
+	}
+	soft, err1 := strconv.ParseUint(softText, 10, 31)
+	hard, err2 := strconv.ParseUint(hardText, 10, 31)
+	if err1 != nil || err2 != nil || soft == 0 || soft > hard {
+		return fmt.Errorf("%.60q is no limit such as 1024 or 1024:524288, the lower one first", value)
+	}
+	c.Backend.LimitNOFILE = &Limit{soft, hard}
+	return nil
+}
+
 func parseExec(c *Config, value string) error {
 	words, err := split(value)
 	if err != nil {

@@ -33,7 +33,9 @@ type child struct {
 	s      *Supervisor
 	gen    uint64
 	argv   []string
-	place  // where it is to listen, for its leases
+	order  order    // how it was launched; others are launched beside it the same way
+	env    []string // its environment
+	place           // where it is to listen, for its leases
 	proc   *os.Process
 	pid    int
 	tree   *tree
@@ -134,7 +136,15 @@ func (c *child) launch(path string) (err error) {
 			}
 		}()
 	}
+	look, err := c.s.cfg.Surroundings.traits()
+	if err != nil {
+		return err
+	}
 	if c.notify, err = listenNotify(); err != nil {
+		return err
+	}
+	if c.env, err = c.environment(); err != nil {
+		c.notify.close()
 		return err
 	}
 	output, theirs, err := os.Pipe()
@@ -142,13 +152,14 @@ func (c *child) launch(path string) (err error) {
 		c.notify.close()
 		return fmt.Errorf("cannot make a pipe for the backend's output: %w", err)
 	}
-	o := order{dir: c.s.cfg.Dir, path: path, argv: c.argv}
-	if group != nil {
-		o.cgroup = group.dir
-	}
+	c.order = order{traits: look, dir: c.s.cfg.Dir, path: path, argv: c.argv}
 	// In a cgroup systemd ends the child if we are killed; and the signal of
 	// a thread's death would be in the way of replacing this process in place.
-	c.proc, err = c.s.forker.start(o, c.environment(), theirs, group == nil)
+	c.order.traits.dieWithUs = group == nil
+	if group != nil {
+		c.order.cgroup = group.dir
+	}
+	c.proc, err = c.s.forker.start(c.order, c.env, theirs)
 	theirs.Close()
 	if err != nil {
 		output.Close()
@@ -160,30 +171,6 @@ func (c *child) launch(path string) (err error) {
 	c.main.Store(int64(c.pid))
 	c.tree = &tree{main: c.pid, group: group, reaper: c.s.cfg.Reap}
 	return nil
-}
-
-// environment is ours without what systemd said to us alone, and with what we
-// say to the child.
-func (c *child) environment() []string {
-	var env []string
-	for _, v := range os.Environ() {
-		name, _, _ := strings.Cut(v, "=")
-		switch name {
-		case "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
-			"MAINPID", "MANAGERPID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM", "FDSTORE":
-			continue
-		case "PORT": // of two with one name, programs differ in which they read
-			if c.s.cfg.Auto {
-				continue
-			}
-		}
-		env = append(env, v)
-	}
-	env = append(env, "NOTIFY_SOCKET="+c.notify.name)
-	if c.s.cfg.Auto {
-		env = append(env, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
-	}
-	return env
 }
 
 // wait follows the child to its end, and its tree with it. The rest of a tree

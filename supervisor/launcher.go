@@ -29,25 +29,26 @@ const reportFD = 3
 // order is what the launcher is told.
 type order struct {
 	cgroup string   // folder of the cgroup to enter; "": stay
+	traits traits   // whose process it is to be, and its limits
 	dir    string   // working directory; "": stay
 	path   string   // the executable; from dir, if relative
 	argv   []string // its arguments, from argv[0]
 }
 
 // orderHead is how many of the launcher's arguments stand before the command's.
-const orderHead = 4
+const orderHead = 5
 
 // args are the launcher's arguments. They are bytes, as file names are, and
 // need not be UTF-8.
 func (o order) args() []string {
-	return append([]string{launcherName, o.cgroup, o.dir, o.path}, o.argv...)
+	return append([]string{launcherName, o.cgroup, o.traits.String(), o.dir, o.path}, o.argv...)
 }
 
 // init runs on the process's first thread, and it must be this one that
 // executes the command: it has the parent-death signal.
 func init() {
 	if len(os.Args) > orderHead && os.Args[0] == launcherName {
-		runLauncher(order{os.Args[1], os.Args[2], os.Args[3], os.Args[orderHead:]})
+		runLauncher(order{os.Args[1], parseTraits(os.Args[2]), os.Args[3], os.Args[4], os.Args[orderHead:]})
 	}
 }
 
@@ -68,7 +69,10 @@ func (o order) carryOut() error {
 			return fmt.Errorf("cannot enter the backend's cgroup: %w", err)
 		}
 	}
-	if o.dir != "" {
+	if err := o.traits.take(); err != nil {
+		return err
+	}
+	if o.dir != "" { // as the child's user: it must be able to go there
 		if err := os.Chdir(o.dir); err != nil {
 			return fmt.Errorf("cannot enter the working directory: %w", err)
 		}
@@ -111,7 +115,7 @@ func (f *forker) stop() { close(f.jobs) }
 
 // start forks the launcher with an order. It answers once the command was
 // executed; if that failed the launcher has been reaped.
-func (f *forker) start(o order, env []string, output *os.File, dieWithUs bool) (*os.Process, error) {
+func (f *forker) start(o order, env []string, output *os.File) (*os.Process, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
@@ -127,7 +131,7 @@ func (f *forker) start(o order, env []string, output *os.File, dieWithUs bool) (
 		Files: []*os.File{null, output, output, reportEnd},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
-	if dieWithUs {
+	if o.traits.dieWithUs {
 		attr.Sys.Pdeathsig = unix.SIGKILL
 	}
 	var p *os.Process

@@ -95,6 +95,7 @@ func TestBackendDiesWithUs(t *testing.T) {
 	pid := number(text)
 	parent.end()
 	soon(t, "the backend has ended", func() { awaitEnd(pid) })
+	ours.reapOrphans() // it has come to us, and the reaper's goroutine may not have seen it yet
 }
 
 // The signal that has the backend die with us fires when the thread ends that

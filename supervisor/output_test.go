@@ -12,7 +12,13 @@ import (
 // output runs a backend to its end and answers the lines that it wrote.
 func output(t *testing.T, command ...string) []string {
 	t.Helper()
-	st := open(t, Config{Command: command, Address: somewhere()})
+	return outputIn(t, Surroundings{}, command...)
+}
+
+// outputIn is output of a command that finds itself in such surroundings.
+func outputIn(t *testing.T, s Surroundings, command ...string) []string {
+	t.Helper()
+	st := open(t, Config{Command: command, Address: somewhere(), Surroundings: s})
 	st.begin()
 	await(st, func(ExitEvent) bool { return true })
 	var lines []string

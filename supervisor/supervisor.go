@@ -71,6 +71,8 @@ type Config struct {
 	Address sockaddr.Name // where it listens
 	Auto    bool          // instead: a free TCP port of 127.0.0.1, as $PORT and as {port} in Command
 
+	Surroundings Surroundings
+
 	Ready         Readiness     // "": ReadyListen
 	ProbeInterval time.Duration // longest pause between two probes; 0: 500 ms
 	StartTimeout  time.Duration // from the start until it is ready
