@@ -43,7 +43,8 @@ type child struct {
 	output *os.File      // our end of its stdout and stderr; closed by relayOutput
 	told   chan struct{} // closed when all of its output was told
 
-	main       atomic.Int64           // pid of the main process; written by launch and by hear (MAINPID=)
+	main       atomic.Int64           // pid of the main process: pid, until another one is named; written by launch and by hear (MAINPID=)
+	reloading  bool                   // between RELOADING=1 and READY=1; of hear alone
 	excuse     atomic.Pointer[string] // why it is about to fail, in its own words (ERRNO=, BUSERROR=); nil: it said nothing; written by hear
 	served     atomic.Bool            // it took a connection; written by Lease.Connected
 	terminated atomic.Bool            // it was told to end; written by the owner
@@ -169,7 +170,7 @@ func (c *child) launch(path string) (err error) {
 	c.output = output
 	c.pid = c.proc.Pid
 	c.main.Store(int64(c.pid))
-	c.tree = &tree{main: c.pid, group: group, reaper: c.s.cfg.Reap}
+	c.tree = &tree{leader: c.pid, main: &c.main, group: group, reaper: c.s.cfg.Reap}
 	return nil
 }
 
@@ -183,6 +184,8 @@ func (c *child) wait() {
 	}
 	c.tree.await()
 	c.notify.close()
+	<-c.notify.deaf
+	c.tree.reap()
 	// All who could write are gone, so end of file is at hand; should somebody
 	// outside have got hold of the pipe, that is not worth waiting for. The last
 	// words are told before the end: they often say why it came.
@@ -202,14 +205,14 @@ func (c *child) awaitMain() (status string, ok bool) {
 	if err != nil {
 		return "unknown: " + err.Error(), false
 	}
-	c.notify.catchUp()
-	main := int(c.main.Load())
+	main := c.pid
+	for c.notify.catchUp(); main != int(c.main.Load()); c.notify.catchUp() {
+		main = int(c.main.Load())
+		awaitEnd(main)
+	}
 	if main == c.pid {
 		return state.String(), state.Success()
 	}
-	ours.adopt(main)
-	defer ours.forget(main)
-	awaitEnd(main)
 	var ws unix.WaitStatus
 	if _, err := unix.Wait4(main, &ws, unix.WNOHANG, nil); err != nil {
 		return "unknown: the main process was not our child", false

@@ -148,7 +148,8 @@ func (m *machine) step(in any) (do []any) {
 			return m.arm(m.stopTimeout)
 		}
 	case extend:
-		if m.armed && (m.state == Starting || m.state == Stopping) {
+		patient := m.state == Starting || m.state == Stopping && m.stopTimeout > 0
+		if m.armed && patient {
 			m.timer++
 			return []any{arm{timer: m.timer, after: in.by, later: true}}
 		}

@@ -116,14 +116,12 @@ func (c *child) obey(m map[string]string) error {
 		if err != nil || pid <= 0 || !c.tree.contains(pid) {
 			return fmt.Errorf("MAINPID=%.20q on the notify socket is ignored: it is not one of the backend's processes", text)
 		}
-		c.main.Store(int64(pid))
+		c.succeed(pid)
 	}
 	if text, ok := m["STATUS"]; ok {
 		c.s.send(saying{c.gen, text})
 	}
-	if m["RELOADING"] == "1" && m["STATUS"] == "" {
-		c.s.send(saying{c.gen, "reloading its configuration"})
-	}
+	c.obeyReloading(m)
 	for _, name := range []string{"ERRNO", "BUSERROR"} {
 		if text, ok := m[name]; ok {
 			excuse := name + "=" + text
@@ -137,6 +135,35 @@ func (c *child) obey(m map[string]string) error {
 		c.s.send(leaving{gen: c.gen})
 	}
 	return errors.Join(c.obeyTimes(m), c.obeyWatchdog(m))
+}
+
+// succeed makes another process of the tree the main one. Once its parent has
+// ended it is our child, and its status is collected by wait.
+func (c *child) succeed(pid int) {
+	old := int(c.main.Swap(int64(pid)))
+	if old == pid {
+		return
+	}
+	ours.adopt(pid)
+	if old != c.pid {
+		ours.forget(old)
+	}
+	c.s.send(succession{c.gen, pid})
+}
+
+// obeyReloading tells of a reload, from RELOADING=1 to READY=1, unless the
+// child has words of its own for it.
+func (c *child) obeyReloading(m map[string]string) {
+	was := c.reloading
+	c.reloading = (was || m["RELOADING"] == "1") && m["READY"] != "1"
+	if _, own := m["STATUS"]; own || c.reloading == was {
+		return
+	}
+	text := ""
+	if c.reloading {
+		text = "reloading its configuration"
+	}
+	c.s.send(saying{c.gen, text})
 }
 
 // obeyTimes grants more time to start or to stop.

@@ -24,6 +24,10 @@ type (
 		status string
 		ok     bool // status 0
 	}
+	succession struct { // MAINPID= of the child
+		gen uint64
+		pid int
+	}
 	saying struct { // STATUS= of the child
 		gen  uint64
 		text string
@@ -105,6 +109,12 @@ func (o *owner) take(in any) {
 		o.ready(in)
 	case ending:
 		o.ended(in)
+	case succession:
+		if in.gen == o.m.gen && o.child != nil {
+			o.status.Lock()
+			o.status.PID = in.pid
+			o.status.Unlock()
+		}
 	case saying:
 		if in.gen == o.m.gen {
 			o.status.Lock()
@@ -121,12 +131,9 @@ func (o *owner) take(in any) {
 			o.input(in.recycle)
 		}
 	case ill:
-		if in.gen == o.m.gen {
-			o.cause = in.cause
-			o.input(in.ailing)
-		}
+		o.fellIll(in)
 	case suspicion:
-		if in.gen == o.m.gen && o.child != nil && dying(o.child.pid) {
+		if in.gen == o.m.gen && o.child != nil && dying(int(o.child.main.Load())) {
 			o.input(leaving{in.gen, true})
 		}
 	case pulse:

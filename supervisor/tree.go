@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"os"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +16,10 @@ import (
 // reaper, the orphans that came to us: a daemon that made a session of its own
 // and lost its parent is among those.
 type tree struct {
-	main   int     // pid of the main process, which leads its session
-	group  *cgroup // nil: none
-	reaper bool    // orphans of ours belong to it
+	leader int           // pid of the process that we started, which leads its session
+	main   *atomic.Int64 // pid of the main process, as the child has it
+	group  *cgroup       // nil: none
+	reaper bool          // orphans of ours belong to it
 }
 
 // members are the pids of the living processes of the tree.
@@ -26,14 +29,14 @@ func (t *tree) members() []int {
 	}
 	ours.Lock()
 	defer ours.Unlock()
-	all := processes()
+	all, main := processes(), int(t.main.Load())
 	belongs := map[int]bool{}
 	for _, p := range all {
 		child := p.parent == os.Getpid()
-		main := child && p.pid == t.main // else the pid is somebody else's by now
+		named := child && (p.pid == t.leader || p.pid == main) // else the pid is somebody else's by now
 		_, known := ours.pids[p.pid]
 		orphan := child && t.reaper && !known
-		if main || orphan || p.session == t.main && p.pid != t.main {
+		if named || orphan || p.session == t.leader && p.pid != t.leader {
 			belongs[p.pid] = true
 		}
 	}
@@ -57,15 +60,7 @@ func (t *tree) members() []int {
 
 // contains tells whether pid is a living member.
 func (t *tree) contains(pid int) bool {
-	if pid == t.main {
-		return true
-	}
-	for _, member := range t.members() {
-		if member == pid {
-			return true
-		}
-	}
-	return false
+	return pid == int(t.main.Load()) || slices.Contains(t.members(), pid)
 }
 
 // terminate asks every member to end, as systemd does (KillMode=control-group):
@@ -101,8 +96,15 @@ func (t *tree) freeze() error {
 	if t.group != nil {
 		return t.group.freeze()
 	}
-	for _, pid := range t.members() {
-		_ = unix.Kill(pid, unix.SIGSTOP)
+	stopped := map[int]bool{}
+	for grown := true; grown; { // who forks while it is being stopped leaves a child that runs
+		grown = false
+		for _, pid := range t.members() {
+			if !stopped[pid] {
+				_ = unix.Kill(pid, unix.SIGSTOP)
+				stopped[pid], grown = true, true
+			}
+		}
 	}
 	return nil
 }
@@ -128,6 +130,12 @@ func (t *tree) await() {
 			awaitEnd(pids[0])
 		}
 	}
+}
+
+// reap collects what ended of the tree and came to us. Nothing names a main
+// process any more.
+func (t *tree) reap() {
+	ours.forget(int(t.main.Load()))
 	if t.reaper {
 		ours.reapOrphans()
 	}

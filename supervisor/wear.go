@@ -67,17 +67,28 @@ func (o *owner) beat(every time.Duration) {
 	if every > 0 {
 		o.silence = every
 	}
-	if o.silence == 0 || o.m.state == Stopping || o.m.state == Frozen {
+	if o.silence == 0 || o.readyAt.IsZero() || o.m.state == Stopping || o.m.state == Frozen {
 		return
 	}
 	if o.watchdog != nil {
-		o.watchdog.Reset(o.silence)
-		return
+		o.watchdog.Stop()
 	}
 	gen, silence := o.m.gen, o.silence
 	o.watchdog = time.AfterFunc(silence, func() {
 		o.send(ill{ailing{gen}, fmt.Errorf("its watchdog was silent for %v (WatchdogSec=)", silence)})
 	})
+}
+
+// fellIll has a child stopped that does not answer any more, unless it is
+// being stopped anyway.
+func (o *owner) fellIll(in ill) {
+	if in.gen != o.m.gen || o.m.failed {
+		return
+	}
+	o.cause = in.cause
+	if o.input(in.ailing); !o.m.failed {
+		o.cause = nil
+	}
 }
 
 // freeze stops the processes of an idle child, and offers its memory back.
@@ -96,8 +107,6 @@ func (o *owner) thaw() {
 	if err := o.child.tree.thaw(); err != nil {
 		o.emit(NotifyEvent{o.m.gen, err})
 	}
-	if o.watchdog != nil {
-		o.watchdog.Reset(o.silence)
-	}
+	o.beat(0)
 	o.emit(FreezeEvent{o.m.gen, o.child.pid, false})
 }
