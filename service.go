@@ -88,9 +88,15 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 	if l := b.LimitNOFILE; l != nil {
 		around.NoFile = &unix.Rlimit{Cur: l.Soft, Max: l.Hard}
 	}
+	var alive time.Duration
+	if b.Alive != "" {
+		alive = b.AliveInterval
+	}
 	return supervisor.Config{
 		Command: b.Exec, Dir: b.WorkingDirectory, Surroundings: around, Address: b.Address, Auto: b.AddressAuto,
-		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval,
+		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval, ReadyDelay: b.ReadyDelay,
+		ReadyCommand: b.ReadyCommand, ReadyLog: b.ReadyLog, ReadyFD: b.ReadyFD,
+		StopSignal: b.StopSignal, StopCommand: b.StopCommand, AliveInterval: alive, AliveCommand: b.AliveCommand,
 		StartTimeout: b.StartTimeout, IdleStop: b.IdleStop, StopTimeout: b.StopTimeout,
 		MinUptime: b.MinUptime, Preload: b.Preload,
 		RecycleConnections: b.RecycleConnections, RecycleAge: b.RecycleAge, RecycleMemory: b.RecycleMemory,

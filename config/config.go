@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,9 @@ const (
 	ReadyListen  Readiness = "listen"  // the kernel says that the backend listens at Address=
 	ReadyNotify  Readiness = "notify"  // the backend says READY=1, see sd_notify(3)
 	ReadyConnect Readiness = "connect" // a connection to Address= succeeds; the backend sees it
+	ReadyExec    Readiness = "exec"    // a command succeeds
+	ReadyLog     Readiness = "log"     // a line of the backend's output matches
+	ReadyFD      Readiness = "fd"      // the backend writes a newline to an fd, as for s6
 	ReadyNone    Readiness = "none"    // it is ready as soon as it runs
 )
 
@@ -81,6 +85,13 @@ type Backend struct {
 	AddressAuto bool
 	// Ready is how readiness is learned, Ready=. Default: ReadyListen.
 	Ready Readiness
+	// ReadyCommand, ReadyLog and ReadyFD are what stands behind the colon of
+	// Ready=exec:, log: and fd:.
+	ReadyCommand []string
+	ReadyLog     *regexp.Regexp
+	ReadyFD      int
+	// ReadyDelay is more patience after any of them, ReadyDelaySec=.
+	ReadyDelay time.Duration
 	// ReadyInterval is the longest pause between two probes, ReadyIntervalSec=.
 	// Over 0 and not Never; default 500ms.
 	ReadyInterval time.Duration
@@ -93,6 +104,16 @@ type Backend struct {
 	// StopTimeout is the patience between SIGTERM and SIGKILL, StopTimeoutSec=.
 	// 0: SIGKILL at once; may be Never. Default 30s.
 	StopTimeout time.Duration
+	// StopSignal asks its processes to end, StopSignal=. Default SIGTERM.
+	StopSignal unix.Signal
+	// StopCommand is run before that, StopCommand=. Empty, the default: none.
+	StopCommand []string
+	// Alive is how it is asked whether it still answers, Alive=: AliveConnect,
+	// AliveExec with AliveCommand, or empty, the default: not at all.
+	Alive        string
+	AliveCommand []string
+	// AliveInterval is how often, AliveSec=. 1s at least; default 30s.
+	AliveInterval time.Duration
 	// MinUptime is how long it stays at least, however idle, MinUptimeSec=.
 	MinUptime time.Duration
 	// Preload starts it with tiproxy, Preload=.
@@ -125,8 +146,10 @@ type Backend struct {
 // Limit is a resource limit, see setrlimit(2).
 type Limit struct{ Soft, Hard uint64 }
 
-// The values of IdleAction=, NotifyAccess= and OnTimeout=.
+// The values of Alive=, IdleAction=, NotifyAccess= and OnTimeout=.
 const (
+	AliveConnect   = "connect"
+	AliveExec      = "exec"
 	IdleStop       = "stop"
 	IdleFreeze     = "freeze"
 	NotifyAll      = "all"

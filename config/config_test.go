@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/sockaddr"
+	"golang.org/x/sys/unix"
 )
 
 func TestDefault(t *testing.T) {
@@ -19,6 +20,8 @@ func TestDefault(t *testing.T) {
 			StartTimeout:  30 * time.Second,
 			IdleStop:      30 * time.Second,
 			StopTimeout:   30 * time.Second,
+			StopSignal:    unix.SIGTERM,
+			AliveInterval: 30 * time.Second,
 			IdleAction:    IdleStop,
 			IdleFreeze:    Never,
 			RecycleAge:    Never,
@@ -53,6 +56,17 @@ func TestSet(t *testing.T) {
 		{"oom-score-adjust", "500", func(c *Config) any { return *c.Backend.OOMScoreAdjust }, 500},
 		{"limit-nofile", "1024:4096", func(c *Config) any { return *c.Backend.LimitNOFILE }, Limit{1024, 4096}},
 		{"limit-nofile", "512", func(c *Config) any { return *c.Backend.LimitNOFILE }, Limit{512, 512}},
+		{"ready-when", "exec:pg_isready -q", func(c *Config) any { return strings.Join(c.Backend.ReadyCommand, "|") }, "pg_isready|-q"},
+		{"ready-when", "log:ready for (connections|clients)$", func(c *Config) any { return c.Backend.ReadyLog.String() }, "ready for (connections|clients)$"},
+		{"ready-when", "fd:3", func(c *Config) any { return c.Backend.ReadyFD }, 3},
+		{"ready-delay", "200ms", func(c *Config) any { return c.Backend.ReadyDelay }, 200 * time.Millisecond},
+		{"stop-signal", "int", func(c *Config) any { return c.Backend.StopSignal }, unix.SIGINT},
+		{"stop-signal", "SIGQUIT", func(c *Config) any { return c.Backend.StopSignal }, unix.SIGQUIT},
+		{"stop-signal", "2", func(c *Config) any { return c.Backend.StopSignal }, unix.SIGINT},
+		{"stop-command", "ctl 'stop now'", func(c *Config) any { return strings.Join(c.Backend.StopCommand, "|") }, "ctl|stop now"},
+		{"alive", "connect", func(c *Config) any { return c.Backend.Alive }, AliveConnect},
+		{"alive", "exec:ping it", func(c *Config) any { return strings.Join(c.Backend.AliveCommand, "|") }, "ping|it"},
+		{"alive-interval", "5", func(c *Config) any { return c.Backend.AliveInterval }, 5 * time.Second},
 		{"min-uptime", "1min", func(c *Config) any { return c.Backend.MinUptime }, time.Minute},
 		{"preload", "yes", func(c *Config) any { return c.Backend.Preload }, true},
 		{"preload", "Off", func(c *Config) any { return c.Backend.Preload }, false},
@@ -101,7 +115,18 @@ func TestSetRefuses(t *testing.T) {
 		{"dest", "localhost", "is no address"},
 		{"dest", "localhost:0", "port 0"},
 		{"dest", "0", "port 0"},
-		{"ready-when", "exec:true", "none of listen, notify, connect and none"},
+		{"ready-when", "exec", "no command"},
+		{"ready-when", "exec:", "no command"},
+		{"ready-when", "log:", "no expression"},
+		{"ready-when", "log:(", "missing closing"},
+		{"ready-when", "fd:2", "no fd from 3"},
+		{"ready-when", "fd:x", "no fd from 3"},
+		{"ready-when", "listen:80", "nothing stands behind"},
+		{"ready-when", "soon", "none of listen, notify, connect, exec:"},
+		{"stop-signal", "SIGNAL", "no signal"},
+		{"alive", "exec:", "no command"},
+		{"alive", "yes", "neither connect nor exec"},
+		{"alive-interval", "100ms", "1s at least"},
 		{"ready", "0", "is no pause"},
 		{"ready", "infinity", "is no pause"},
 		{"start", "soon", "want a number"},

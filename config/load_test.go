@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // write makes a file with its folder and returns its path.
@@ -67,6 +69,8 @@ StopTimeoutSec=6
 			StartTimeout:     90 * time.Second,
 			IdleStop:         Never,
 			StopTimeout:      6 * time.Second,
+			StopSignal:       unix.SIGTERM,
+			AliveInterval:    30 * time.Second,
 			IdleAction:       IdleFreeze,
 			IdleFreeze:       Never,
 			RecycleAge:       24 * time.Hour,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,18 +194,6 @@ func parseLimitNOFILE(c *Config, value string) error {
 	return nil
 }
 
-func parseExec(c *Config, value string) error {
-	words, err := split(value)
-	if err != nil {
-		return err
-	}
-	if len(words) > 0 && words[0] == "" {
-		return errors.New("the command is empty; its first word is the program to run")
-	}
-	c.Backend.Exec = words
-	return nil
-}
-
 func parseWorkingDirectory(c *Config, value string) error {
 	if value != "" && !filepath.IsAbs(value) {
 		return fmt.Errorf("%.60q is not an absolute path", value)
@@ -230,13 +219,105 @@ func parseAddress(c *Config, value string) error {
 }
 
 func parseReady(c *Config, value string) error {
-	r := Readiness(value)
+	b := &c.Backend
+	how, rest, _ := strings.Cut(value, ":")
+	r := Readiness(how)
+	ready, command, line, fd := r, []string(nil), (*regexp.Regexp)(nil), 0
+	var err error
 	switch r {
 	case ReadyListen, ReadyNotify, ReadyConnect, ReadyNone:
-		c.Backend.Ready = r
+		if how != value {
+			err = fmt.Errorf("%.60q: nothing stands behind %s", value, how)
+		}
+	case ReadyExec:
+		command, err = nonEmpty(rest)
+	case ReadyLog:
+		if line, err = regexp.Compile(rest); err == nil && rest == "" {
+			err = errors.New("no expression stands behind log:")
+		}
+	case ReadyFD:
+		if fd, err = strconv.Atoi(rest); err != nil || fd < 3 || fd > readyFDMost {
+			err = fmt.Errorf("%.60q is no fd from 3 to %d", rest, readyFDMost)
+		}
+	default:
+		err = fmt.Errorf("%.60q is none of listen, notify, connect, exec:, log:, fd: and none", value)
+	}
+	if err != nil {
+		return err
+	}
+	b.Ready, b.ReadyCommand, b.ReadyLog, b.ReadyFD = ready, command, line, fd
+	return nil
+}
+
+// readyFDMost is the supervisor's ReadyFDMost.
+const readyFDMost = 255
+
+// nonEmpty splits a command line, which must not be empty.
+func nonEmpty(text string) ([]string, error) {
+	command, err := split(text)
+	if err == nil && (len(command) == 0 || command[0] == "") {
+		err = errors.New("no command stands behind exec:")
+	}
+	return command, err
+}
+
+// words parses a command line.
+func words(at func(*Config) *[]string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		command, err := split(value)
+		if err != nil {
+			return err
+		}
+		if len(command) > 0 && command[0] == "" {
+			return errors.New("the command is empty; its first word is the program to run")
+		}
+		*at(c) = command
 		return nil
 	}
-	return fmt.Errorf("%.60q is none of listen, notify, connect and none", value)
+}
+
+func parseStopSignal(c *Config, value string) error {
+	name := strings.ToUpper(value)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	sig := unix.SignalNum(name)
+	if n, err := strconv.Atoi(value); err == nil && n > 0 && n < 65 {
+		sig = unix.Signal(n)
+	}
+	if sig == 0 {
+		return fmt.Errorf("%.60q is no signal such as SIGINT", value)
+	}
+	c.Backend.StopSignal = sig
+	return nil
+}
+
+func parseAlive(c *Config, value string) error {
+	how, rest, _ := strings.Cut(value, ":")
+	switch {
+	case value == "" || value == AliveConnect:
+		c.Backend.Alive, c.Backend.AliveCommand = value, nil
+		return nil
+	case how == AliveExec:
+		command, err := nonEmpty(rest)
+		if err == nil {
+			c.Backend.Alive, c.Backend.AliveCommand = AliveExec, command
+		}
+		return err
+	}
+	return fmt.Errorf("%.60q is neither connect nor exec:COMMAND", value)
+}
+
+func parseAliveInterval(c *Config, value string) error {
+	d, err := ParseSpan(value)
+	if err != nil {
+		return err
+	}
+	if d < time.Second || d == Never {
+		return fmt.Errorf("%.60q is no interval; want 1s at least, and less than infinity", value)
+	}
+	c.Backend.AliveInterval = d
+	return nil
 }
 
 func parseReadyInterval(c *Config, value string) error {

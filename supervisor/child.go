@@ -41,12 +41,14 @@ type child struct {
 	tree   *tree
 	notify *notifySocket
 	output *os.File      // our end of its stdout and stderr; closed by relayOutput
+	ready  *os.File      // where it writes a newline when it is ready (ReadyFD); nil: nowhere
 	told   chan struct{} // closed when all of its output was told
 
 	main       atomic.Int64           // pid of the main process: pid, until another one is named; written by launch and by hear (MAINPID=)
 	reloading  bool                   // between RELOADING=1 and READY=1; of hear alone
 	excuse     atomic.Pointer[string] // why it is about to fail, in its own words (ERRNO=, BUSERROR=); nil: it said nothing; written by hear
 	served     atomic.Bool            // it took a connection; written by Lease.Connected
+	frozen     atomic.Bool            // it stands still; written by the owner
 	terminated atomic.Bool            // it was told to end; written by the owner
 	obstacle   atomic.Pointer[error]  // what the last probe found in the way; nil: nothing; written by watch
 	gone       context.Context        // ends when the main process has ended
@@ -160,13 +162,23 @@ func (c *child) launch(path string) (err error) {
 	if group != nil {
 		c.order.cgroup = group.dir
 	}
-	c.proc, err = c.s.forker.start(c.order, c.env, theirs)
+	ready, readyEnd, err := c.readyPipe()
+	if err == nil {
+		c.proc, err = c.s.forker.start(c.order, c.env, theirs, readyEnd)
+	}
 	theirs.Close()
+	if readyEnd != nil {
+		readyEnd.Close()
+	}
 	if err != nil {
 		output.Close()
 		c.notify.close()
+		if ready != nil {
+			ready.Close()
+		}
 		return err
 	}
+	c.ready = ready
 	c.output = output
 	c.pid = c.proc.Pid
 	c.main.Store(int64(c.pid))
@@ -228,7 +240,11 @@ func (c *child) awaitMain() (status string, ok bool) {
 // terminate asks the tree to end.
 func (c *child) terminate() {
 	c.terminated.Store(true)
-	c.tree.terminate()
+	if argv := c.s.cfg.StopCommand; len(argv) > 0 {
+		go c.stopBy(argv)
+		return
+	}
+	c.tree.terminate(c.s.cfg.StopSignal)
 }
 
 // kill ends the tree; wait will see it.
@@ -237,8 +253,14 @@ func (c *child) kill() { go c.tree.kill() }
 // relayOutput tells the child's output line by line.
 func (c *child) relayOutput() {
 	defer close(c.told)
-	defer c.output.Close()
-	r := bufio.NewReaderSize(c.output, lineMax)
+	c.tellLines(c.output, c.pid)
+}
+
+// tellLines tells what a process writes, and closes the pipe at its end. A
+// line of the child may be what says that it is ready.
+func (c *child) tellLines(output *os.File, pid int) {
+	defer output.Close()
+	r := bufio.NewReaderSize(output, lineMax)
 	cut := false // the line goes on that was told last
 	for {
 		piece, err := r.ReadSlice('\n')
@@ -247,7 +269,10 @@ func (c *child) relayOutput() {
 			text = strings.TrimSuffix(text, "\r")
 		}
 		if text != "" || whole && !cut {
-			c.s.emit(OutputEvent{c.gen, c.pid, text})
+			c.s.emit(OutputEvent{c.gen, pid, text})
+			if c.s.cfg.Ready == ReadyLog && pid == c.pid && c.s.cfg.ReadyLog.MatchString(text) {
+				c.becomeReady()
+			}
 		}
 		cut = err == bufio.ErrBufferFull
 		if err != nil && !cut {

@@ -22,9 +22,16 @@ import (
 // RestrictNamespaces= forbids it.
 const launcherName = "tiproxy-launcher"
 
-// reportFD is where the launcher says why it cannot execute the command. It
-// closes on exec: end of file means that it could.
-const reportFD = 3
+// The launcher's own fds, beside 0, 1 and 2.
+const (
+	// reportFD is where it says why it cannot execute the command. It closes
+	// on exec: end of file means that it could.
+	reportFD = 3
+	// notifyFD is what the command gets as fd:N of its readiness, if it wants that.
+	notifyFD = 4
+	// spareFD is above every number that fd:N may have.
+	spareFD = ReadyFDMost + 1
+)
 
 // order is what the launcher is told.
 type order struct {
@@ -33,22 +40,28 @@ type order struct {
 	dir    string   // working directory; "": stay
 	path   string   // the executable; from dir, if relative
 	argv   []string // its arguments, from argv[0]
+
+	readyFD int // number under which the command finds notifyFD; 0: it gets none
 }
 
 // orderHead is how many of the launcher's arguments stand before the command's.
-const orderHead = 5
+const orderHead = 6
 
 // args are the launcher's arguments. They are bytes, as file names are, and
 // need not be UTF-8.
 func (o order) args() []string {
-	return append([]string{launcherName, o.cgroup, o.traits.String(), o.dir, o.path}, o.argv...)
+	return append([]string{launcherName, o.cgroup, o.traits.String(), strconv.Itoa(o.readyFD), o.dir, o.path}, o.argv...)
 }
 
 // init runs on the process's first thread, and it must be this one that
 // executes the command: it has the parent-death signal.
 func init() {
 	if len(os.Args) > orderHead && os.Args[0] == launcherName {
-		runLauncher(order{os.Args[1], parseTraits(os.Args[2]), os.Args[3], os.Args[4], os.Args[orderHead:]})
+		readyFD, _ := strconv.Atoi(os.Args[3])
+		runLauncher(order{
+			cgroup: os.Args[1], traits: parseTraits(os.Args[2]), readyFD: readyFD,
+			dir: os.Args[4], path: os.Args[5], argv: os.Args[orderHead:],
+		})
 	}
 }
 
@@ -58,8 +71,27 @@ func runLauncher(o order) {
 	// started us left open. Before Linux 5.11 the latter stays.
 	syscall.CloseOnExec(reportFD)
 	_ = unix.CloseRange(reportFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	fmt.Fprint(os.NewFile(reportFD, "report"), o.carryOut())
+	report, err := unix.FcntlInt(reportFD, unix.F_DUPFD_CLOEXEC, spareFD)
+	if err == nil && o.readyFD > 0 {
+		err = giveFD(notifyFD, o.readyFD)
+	}
+	if err == nil {
+		err = o.carryOut()
+	}
+	fmt.Fprint(os.NewFile(uintptr(report), "report"), err)
 	os.Exit(127)
+}
+
+// giveFD has the command find fd under another number.
+func giveFD(fd, number int) error {
+	spare, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, spareFD)
+	if err != nil {
+		return fmt.Errorf("cannot give the command its fd %d: %w", number, err)
+	}
+	if err := unix.Dup3(spare, number, 0); err != nil {
+		return fmt.Errorf("cannot give the command its fd %d: %w", number, err)
+	}
+	return nil
 }
 
 // carryOut returns only if it failed.
@@ -97,25 +129,44 @@ func (o order) carryOut() error {
 // (PR_SET_PDEATHSIG(2const)), and Go ends threads as it likes.
 type forker struct {
 	jobs chan func()
+	quit chan struct{} // closed by stop
 }
 
 func newForker() *forker {
-	f := &forker{jobs: make(chan func())}
+	f := &forker{jobs: make(chan func()), quit: make(chan struct{})}
 	go func() {
 		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
-		for job := range f.jobs {
-			job()
+		for {
+			select {
+			case job := <-f.jobs:
+				job()
+			case <-f.quit:
+				return
+			}
 		}
 	}()
 	return f
 }
 
-// stop ends the thread. No child may be alive.
-func (f *forker) stop() { close(f.jobs) }
+// stop ends the thread; nothing is started any more. No child may be alive.
+func (f *forker) stop() { close(f.quit) }
+
+// do runs job on the thread; false if there is none any more.
+func (f *forker) do(job func()) bool {
+	done := make(chan struct{})
+	select {
+	case f.jobs <- func() { defer close(done); job() }:
+		<-done
+		return true
+	case <-f.quit:
+		return false
+	}
+}
 
 // start forks the launcher with an order. It answers once the command was
-// executed; if that failed the launcher has been reaped.
-func (f *forker) start(o order, env []string, output *os.File) (*os.Process, error) {
+// executed; if that failed the launcher has been reaped. ready is the pipe of
+// readyFD, nil without one.
+func (f *forker) start(o order, env []string, output, ready *os.File) (*os.Process, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
@@ -131,19 +182,22 @@ func (f *forker) start(o order, env []string, output *os.File) (*os.Process, err
 		Files: []*os.File{null, output, output, reportEnd},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
+	if ready != nil {
+		attr.Files = append(attr.Files, ready)
+	}
 	if o.traits.dieWithUs {
 		attr.Sys.Pdeathsig = unix.SIGKILL
 	}
 	var p *os.Process
-	done := make(chan struct{})
-	f.jobs <- func() {
-		defer close(done)
+	alive := f.do(func() {
 		p, err = ours.start(func() (*os.Process, error) {
 			return os.StartProcess("/proc/self/exe", o.args(), attr)
 		})
-	}
-	<-done
+	})
 	reportEnd.Close()
+	if !alive {
+		return nil, ErrShutdown
+	}
 	if err != nil {
 		return nil, err
 	}

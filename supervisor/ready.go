@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,10 @@ const (
 	// probeShare makes the pause a hundredth of the time waited so far: a
 	// backend that takes a minute is not asked a thousand times a second.
 	probeShare = 100
+	// execShortest is that for a command, which costs milliseconds itself.
+	execShortest = 50 * time.Millisecond
+	// execPatience bounds one such command; it is killed then.
+	execPatience = 10 * time.Second
 	// connectPatience bounds one probe by connect; a full backlog would drop
 	// it without an answer.
 	connectPatience = time.Second
@@ -33,18 +38,69 @@ func (c *child) watch() {
 	case ReadyNone:
 		c.becomeReady()
 	case ReadyListen:
-		c.probe(c.listens)
+		c.probe(probeShortest, c.listens)
 	case ReadyConnect:
-		c.probe(c.accepts)
-	case ReadyNotify: // hear will see it
+		c.probe(probeShortest, c.accepts)
+	case ReadyExec:
+		c.probe(execShortest, c.succeeds)
+	case ReadyFD:
+		c.awaitNewline()
+	case ReadyNotify, ReadyLog: // hear and tellLines will see it
 	}
 }
 
-func (c *child) becomeReady() { c.s.send(isReady{c.gen}) }
+// becomeReady tells the owner, after ReadyDelay. It may be called again.
+func (c *child) becomeReady() {
+	if delay := c.s.cfg.ReadyDelay; delay > 0 {
+		time.AfterFunc(delay, func() { c.s.send(isReady{c.gen}) })
+		return
+	}
+	c.s.send(isReady{c.gen})
+}
+
+// readyPipe makes the pipe of ReadyFD, if the child is to have one.
+func (c *child) readyPipe() (ours, theirs *os.File, err error) {
+	if c.s.cfg.Ready != ReadyFD {
+		return nil, nil, nil
+	}
+	c.order.readyFD = c.s.cfg.ReadyFD
+	ours, theirs, err = os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a pipe for the backend's readiness: %w", err)
+	}
+	return ours, theirs, nil
+}
+
+// awaitNewline reads the notification fd, as s6 does: a newline means ready,
+// its end without one means nothing.
+func (c *child) awaitNewline() {
+	defer c.ready.Close()
+	stop := context.AfterFunc(c.gone, func() { _ = c.ready.SetReadDeadline(time.Now()) })
+	defer stop()
+	buf := make([]byte, 512)
+	for {
+		n, err := c.ready.Read(buf)
+		if bytes.IndexByte(buf[:n], '\n') >= 0 {
+			c.becomeReady()
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// succeeds runs the command of ReadyExec once.
+func (c *child) succeeds() (bool, error) {
+	ctx, cancel := context.WithTimeout(c.gone, execPatience)
+	defer cancel()
+	err := c.runAside(ctx, c.s.cfg.ReadyCommand, fmt.Sprintf("MAINPID=%d", c.main.Load()))
+	return err == nil, err
+}
 
 // probe asks again and again, with growing pauses, until the answer is yes or
 // the child has ended.
-func (c *child) probe(ready func() (bool, error)) {
+func (c *child) probe(shortest time.Duration, ready func() (bool, error)) {
 	began := time.Now()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
@@ -65,7 +121,7 @@ func (c *child) probe(ready func() (bool, error)) {
 			stranger = true
 			c.s.emit(StrangerEvent{c.gen, err})
 		}
-		pause.Reset(probePause(time.Since(began), c.s.cfg.ProbeInterval))
+		pause.Reset(max(probePause(time.Since(began), c.s.cfg.ProbeInterval), shortest))
 	}
 }
 

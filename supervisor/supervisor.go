@@ -33,11 +33,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tiproxy/tiproxy/sockaddr"
+	"golang.org/x/sys/unix"
 )
 
 // ErrShutdown answers those who ask for a backend after Shutdown.
@@ -59,6 +61,13 @@ const (
 	// ReadyConnect connects to the address, and closes at once. Not for a
 	// backend that serves one client and ends.
 	ReadyConnect Readiness = "connect"
+	// ReadyExec runs ReadyCommand until it succeeds.
+	ReadyExec Readiness = "exec"
+	// ReadyLog waits for a line of its output that matches ReadyLog.
+	ReadyLog Readiness = "log"
+	// ReadyFD waits for a newline on a pipe that it finds as fd Config.ReadyFD
+	// (the notification fd of s6).
+	ReadyFD Readiness = "fd"
 	// ReadyNone takes it as ready as soon as it runs.
 	ReadyNone Readiness = "none"
 )
@@ -73,13 +82,19 @@ type Config struct {
 
 	Surroundings Surroundings
 
-	Ready         Readiness     // "": ReadyListen
-	ProbeInterval time.Duration // longest pause between two probes; 0: 500 ms
-	StartTimeout  time.Duration // from the start until it is ready
-	IdleStop      time.Duration // without a lease, until it is stopped
-	StopTimeout   time.Duration // from SIGTERM to SIGKILL
-	MinUptime     time.Duration // not stopped for idleness before it was ready for so long; 0: no such limit
-	Preload       bool          // start it with the Supervisor, before anybody asks
+	Ready         Readiness      // "": ReadyListen
+	ReadyCommand  []string       // of ReadyExec
+	ReadyLog      *regexp.Regexp // of ReadyLog
+	ReadyFD       int            // of ReadyFD, from 3 to ReadyFDMost
+	ReadyDelay    time.Duration  // more patience after any of them
+	ProbeInterval time.Duration  // longest pause between two probes; 0: 500 ms
+	StartTimeout  time.Duration  // from the start until it is ready
+	IdleStop      time.Duration  // without a lease, until it is stopped
+	StopTimeout   time.Duration  // from StopSignal or StopCommand to SIGKILL
+	StopSignal    unix.Signal    // to the tree; 0: SIGTERM
+	StopCommand   []string       // run before that, with MAINPID in its environment; nil: none
+	MinUptime     time.Duration  // not stopped for idleness before it was ready for so long; 0: no such limit
+	Preload       bool           // start it with the Supervisor, before anybody asks
 
 	// A child is recycled, that is stopped and started anew, between two
 	// leases. Those who ask meanwhile wait; leases that are out have
@@ -93,8 +108,11 @@ type Config struct {
 	Freeze     bool          // instead of stopping it for idleness, stop its processes where they are
 	FreezeStop time.Duration // frozen for so long, it is stopped
 
-	Watchdog   time.Duration // from READY on, it must send WATCHDOG=1 at least that often; 0: no watchdog
-	NotifyMain bool          // hear sd_notify only of the main process, not of all of the tree
+	Watchdog      time.Duration // from READY on, it must send WATCHDOG=1 at least that often; 0: no watchdog
+	AliveInterval time.Duration // asked so often whether it still answers; two misses replace it; 0: never
+	AliveCommand  []string      // answers by success; nil: a connection to the address does
+
+	NotifyMain bool // hear sd_notify only of the main process, not of all of the tree
 
 	// Reap makes this process the reaper of orphans (PR_SET_CHILD_SUBREAPER)
 	// and takes every orphan that comes to it for one of the backend's. Set it
@@ -225,10 +243,11 @@ func (c *Config) fill() error {
 	if c.Events == nil {
 		c.Events = func(Event) {}
 	}
-	switch c.Ready {
-	case ReadyListen, ReadyNotify, ReadyConnect, ReadyNone:
-	default:
-		return fmt.Errorf("unknown readiness %q", c.Ready)
+	if c.StopSignal == 0 {
+		c.StopSignal = unix.SIGTERM
+	}
+	if err := c.checkReady(); err != nil {
+		return err
 	}
 	if c.Address.IsZero() && !c.Auto {
 		return errors.New("no address of the backend")
@@ -237,6 +256,29 @@ func (c *Config) fill() error {
 		return errors.New("a free port needs a command to be told to")
 	}
 	return nil
+}
+
+// ReadyFDMost is the highest number that ReadyFD may be.
+const ReadyFDMost = 255
+
+func (c *Config) checkReady() error {
+	switch c.Ready {
+	case ReadyListen, ReadyNotify, ReadyConnect, ReadyNone:
+		return nil
+	case ReadyExec:
+		if len(c.ReadyCommand) > 0 {
+			return nil
+		}
+	case ReadyLog:
+		if c.ReadyLog != nil {
+			return nil
+		}
+	case ReadyFD:
+		if c.ReadyFD > unix.Stderr && c.ReadyFD <= ReadyFDMost {
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown or incomplete readiness %q", c.Ready)
 }
 
 // Acquire answers a lease on a ready backend, and has it started if need be.

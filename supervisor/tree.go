@@ -65,9 +65,9 @@ func (t *tree) contains(pid int) bool {
 
 // terminate asks every member to end, as systemd does (KillMode=control-group):
 // a shell that leads the tree would not pass the signal on.
-func (t *tree) terminate() {
+func (t *tree) terminate(sig unix.Signal) {
 	for _, pid := range t.members() {
-		_ = unix.Kill(pid, unix.SIGTERM)
+		_ = unix.Kill(pid, sig)
 		_ = unix.Kill(pid, unix.SIGCONT) // a stopped process could not answer
 	}
 }

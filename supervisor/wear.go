@@ -26,6 +26,9 @@ func shorten(n, jitter int) int {
 func (o *owner) beginAge() {
 	gen := o.m.gen
 	o.beat(0)
+	if o.cfg.AliveInterval > 0 {
+		go o.child.checkAlive()
+	}
 	if limit := o.cfg.RecycleAge; limit != 0 && limit != forever && o.age == nil {
 		limit = time.Duration(shorten(int(limit), o.cfg.RecycleJitter))
 		o.age = time.AfterFunc(limit, func() {
@@ -96,6 +99,7 @@ func (o *owner) freeze() {
 	if o.watchdog != nil {
 		o.watchdog.Stop()
 	}
+	o.child.frozen.Store(true)
 	if err := o.child.tree.freeze(); err != nil {
 		o.emit(NotifyEvent{o.m.gen, err})
 	}
@@ -107,6 +111,7 @@ func (o *owner) thaw() {
 	if err := o.child.tree.thaw(); err != nil {
 		o.emit(NotifyEvent{o.m.gen, err})
 	}
+	o.child.frozen.Store(false)
 	o.beat(0)
 	o.emit(FreezeEvent{o.m.gen, o.child.pid, false})
 }

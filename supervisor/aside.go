@@ -1,0 +1,106 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// runAside runs a command beside the child: as the same user, in its cgroup
+// and with its environment, to which more is added; what it writes is told as
+// the child's output. It fails if the command does, or when ctx ends: then the
+// command is killed, and whatever it started in its session.
+func (c *child) runAside(ctx context.Context, argv []string, more ...string) error {
+	path, err := executable(argv[0])
+	if err != nil {
+		return err
+	}
+	output, theirs, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("cannot make a pipe for the output of %s: %w", argv[0], err)
+	}
+	o := c.order
+	o.path, o.argv, o.readyFD = path, argv, 0
+	p, err := c.s.forker.start(o, setAll(c.env, more), theirs, nil)
+	theirs.Close()
+	if err != nil {
+		output.Close()
+		return err
+	}
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		c.tellLines(output, p.Pid)
+	}()
+	kill := context.AfterFunc(ctx, func() { _ = unix.Kill(-p.Pid, unix.SIGKILL) })
+	state, err := p.Wait()
+	ours.forget(p.Pid)
+	kill()
+	_ = unix.Kill(-p.Pid, unix.SIGKILL) // what it left behind in its session
+	_ = output.SetReadDeadline(time.Now().Add(outputPatience))
+	<-told
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s did not end in time", argv[0])
+	case err != nil:
+		return err
+	case !state.Success():
+		return fmt.Errorf("%s: %s", argv[0], state)
+	}
+	return nil
+}
+
+// stopBy runs StopCommand, and has the rest of the tree end by the signal. A
+// command that hangs ends with the child, which the owner's patience sees to.
+func (c *child) stopBy(argv []string) {
+	err := c.runAside(c.gone, argv, fmt.Sprintf("MAINPID=%d", c.main.Load()))
+	if err != nil && c.gone.Err() == nil {
+		c.s.emit(NotifyEvent{c.gen, fmt.Errorf("cannot stop the backend by StopCommand=: %w", err)})
+	}
+	c.tree.terminate(c.s.cfg.StopSignal)
+}
+
+// checkAlive asks a ready child again and again whether it still answers. Two
+// misses in a row are no accident.
+func (c *child) checkAlive() {
+	check := func() error {
+		ctx, cancel := context.WithTimeout(c.gone, max(c.s.cfg.AliveInterval, connectPatience))
+		defer cancel()
+		if argv := c.s.cfg.AliveCommand; len(argv) > 0 {
+			return c.runAside(ctx, argv, fmt.Sprintf("MAINPID=%d", c.main.Load()))
+		}
+		return c.answers(ctx)
+	}
+	pause := time.NewTicker(c.s.cfg.AliveInterval)
+	defer pause.Stop()
+	for misses := 0; misses < 2; {
+		select {
+		case <-c.gone.Done():
+			return
+		case <-pause.C:
+		}
+		err := check()
+		switch {
+		case err == nil || c.frozen.Load():
+			misses = 0
+		default:
+			misses++
+			if misses == 2 {
+				c.s.send(ill{ailing{c.gen}, fmt.Errorf("it did not answer twice in a row (Alive=): %w", err)})
+			}
+		}
+	}
+}
+
+// answers connects to the child, and closes at once.
+func (c *child) answers(ctx context.Context) (err error) {
+	for _, addr := range c.addrs {
+		if err = connectTo(ctx, addr); err == nil {
+			return nil
+		}
+	}
+	return err
+}
