@@ -122,6 +122,7 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 func (s *service) proxying(o *observe.Observer, bytes *relay.Relay) proxy.Config {
 	c := proxy.Config{
 		Gate: s.gate, Relay: bytes, Backend: backend{s.backend, s.noBackend},
+		WakeOnData: s.cfg.Backend.WakeOn == config.WakeData, WakeTimeout: s.cfg.Backend.WakeTimeout,
 		QueueTimeout: s.cfg.Gate.QueueTimeout, StartTimeout: s.cfg.Backend.StartTimeout,
 		SessionTimeout: s.cfg.Gate.SessionTimeout, RestartLate: s.cfg.Gate.OnTimeout == config.TimeoutRestart,
 		IdleExit: s.cfg.Service.IdleExit, Drain: s.cfg.Service.Drain,

@@ -114,6 +114,11 @@ type Backend struct {
 	AliveCommand []string
 	// AliveInterval is how often, AliveSec=. 1s at least; default 30s.
 	AliveInterval time.Duration
+	// WakeOn is what a client must do to start it, WakeOn=: WakeConnect, the
+	// default, or WakeData.
+	WakeOn string
+	// WakeTimeout is how long it may take for that, WakeTimeoutSec=. Default 10s.
+	WakeTimeout time.Duration
 	// MinUptime is how long it stays at least, however idle, MinUptimeSec=.
 	MinUptime time.Duration
 	// Preload starts it with tiproxy, Preload=.
@@ -146,7 +151,7 @@ type Backend struct {
 // Limit is a resource limit, see setrlimit(2).
 type Limit struct{ Soft, Hard uint64 }
 
-// The values of Alive=, IdleAction=, NotifyAccess= and OnTimeout=.
+// The values of Alive=, IdleAction=, NotifyAccess=, WakeOn= and OnTimeout=.
 const (
 	AliveConnect   = "connect"
 	AliveExec      = "exec"
@@ -154,6 +159,8 @@ const (
 	IdleFreeze     = "freeze"
 	NotifyAll      = "all"
 	NotifyMain     = "main"
+	WakeConnect    = "connect"
+	WakeData       = "data"
 	TimeoutClose   = "close"
 	TimeoutRestart = "restart"
 )

@@ -71,6 +71,8 @@ StopTimeoutSec=6
 			StopTimeout:      6 * time.Second,
 			StopSignal:       unix.SIGTERM,
 			AliveInterval:    30 * time.Second,
+			WakeOn:           WakeConnect,
+			WakeTimeout:      10 * time.Second,
 			IdleAction:       IdleFreeze,
 			IdleFreeze:       Never,
 			RecycleAge:       24 * time.Hour,

@@ -33,6 +33,8 @@ type client struct {
 	arrived  time.Duration // on Proxy.clock
 	entered  time.Duration // when it was let in, on Proxy.clock; 0: not yet
 
+	spoke   chan error                    // what the gate said at the first byte; nil: it was asked at once
+	heard   bool                          // its first byte was seen; under front.mu
 	leave   context.CancelCauseFunc       // ends what is done for it; nil once joined
 	limit   *time.Timer                   // SessionTimeout; nil: none
 	late    atomic.Bool                   // limit has fired
@@ -47,13 +49,38 @@ type client struct {
 // turns are dealt out in the order of accepting.
 func (p *Proxy) welcome(fd int, l *Listener, addr sockaddr.Addr) {
 	c := &client{number: p.enter(), fd: fd, listener: l, addr: addr, arrived: p.clock()}
-	turn, err := p.cfg.Gate.Enter()
-	if err != nil {
+	if p.cfg.WakeOnData {
+		c.spoke = make(chan error, 1)
+	} else if err := p.lineUp(c); err != nil {
 		p.end(c, Refused, err)
 		return
 	}
-	c.turn = turn
 	go p.serve(c)
+}
+
+// lineUp gives a client its place in line.
+func (p *Proxy) lineUp(c *client) (err error) {
+	c.turn, err = p.cfg.Gate.Enter()
+	return err
+}
+
+// hear returns when a client that has to speak first has done so, and stands
+// in line.
+func (p *Proxy) hear(ctx context.Context, c *client) (Outcome, error) {
+	if c.spoke == nil {
+		return "", nil
+	}
+	if p.cfg.WakeTimeout != never {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.cfg.WakeTimeout, ErrSilent)
+		defer cancel()
+	}
+	select {
+	case err := <-c.spoke:
+		return Refused, err
+	case <-ctx.Done():
+		return Left, context.Cause(ctx)
+	}
 }
 
 // serve leads a client to the relay, or to the end before that.
@@ -66,9 +93,13 @@ func (p *Proxy) serve(c *client) {
 		p.end(c, Unserved, err)
 		return
 	}
-	if err := p.wait(ctx, c); err != nil {
+	how, err := p.hear(ctx, c)
+	if err == nil {
+		how, err = Left, p.wait(ctx, c)
+	}
+	if err != nil {
 		p.front.unwatch(c)
-		p.end(c, Left, err)
+		p.end(c, how, err)
 		return
 	}
 	c.entered = p.clock()

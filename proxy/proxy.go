@@ -1,6 +1,7 @@
 // Package proxy leads each connection through its life: accepted, in line, let
 // in, joined to the backend, ended.
 //
+//	   (WakeOnData: from its first byte on)
 //	            line is full              left, or waited too long
 //	accepted ───────┬──────▶ refused        ┌──────▶ left
 //	                └─▶ waiting ────────────┤
@@ -69,6 +70,8 @@ type Config struct {
 	Relay     *relay.Relay
 	Backend   Backend
 
+	WakeOnData     bool          // a client stands in line from its first byte on; a silent one wakes nobody
+	WakeTimeout    time.Duration // silent so long, it is sent away
 	QueueTimeout   time.Duration // in line
 	StartTimeout   time.Duration // inside, until the backend took the connection
 	SessionTimeout time.Duration // inside
@@ -111,6 +114,7 @@ var (
 	ErrReset          = errors.New("client reset its connection")
 	ErrSessionTimeout = errors.New("the session took longer than SessionTimeoutSec= (--timeout) allows")
 	ErrQueueTimeout   = errors.New("the client waited longer than QueueTimeoutSec= (--queue-timeout) allows")
+	ErrSilent         = errors.New("the client said nothing within WakeTimeoutSec= (--wake-timeout)")
 	ErrStopping       = errors.New("tiproxy is stopping")
 )
 

@@ -335,6 +335,66 @@ func TestHangUpWhileTheBackendStarts(t *testing.T) {
 	}
 }
 
+// A client that only connects wakes nobody, takes no slot, and is sent away.
+func TestWakeOnData(t *testing.T) {
+	b := newBackend(t, echo)
+	r := run(t, b, 1, 1, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, never })
+	silent, leaving := r.dial(0), r.dial(0)
+	leaving.Close()
+	if e := await[EndEvent](r); e.Outcome != Left || e.Err != ErrHungUp {
+		t.Errorf("%+v", e)
+	}
+	if n := b.acquired.Load(); n != 0 {
+		t.Errorf("the backend was asked for %d times by those who said nothing", n)
+	}
+	if s := r.cfg.Gate.Stats(); s.Active != 0 || s.Queued != 0 {
+		t.Errorf("%+v", s)
+	}
+	exchange(t, r.dial(0), "speaks first") // and holds the slot
+	fmt.Fprint(silent, "speaks at last")
+	await[WaitEvent](r)
+	late := r.dial(0)
+	fmt.Fprint(late, "one too many")
+	mustEOF(t, late)
+	if e := await[EndEvent](r); e.Outcome != Refused || e.Err != gate.ErrFull {
+		t.Errorf("%+v", e)
+	}
+	r.stop()
+	mustEOF(t, silent)
+	if e := await[EndEvent](r); e.Outcome != Left || !errors.Is(e.Err, gate.ErrClosed) {
+		t.Errorf("%+v", e)
+	}
+}
+
+// Only the first byte asks for a place.
+func TestWakeOnDataOnce(t *testing.T) {
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, never })
+	exchange(t, r.dial(0), "holds the slot")
+	talker := r.dial(0)
+	fmt.Fprint(talker, "first")
+	await[WaitEvent](r)
+	fmt.Fprint(talker, "second")
+	fmt.Fprint(r.dial(0), "another")
+	await[WaitEvent](r) // by now the front has seen the second piece
+	if s := r.cfg.Gate.Stats(); s.Queued != 2 {
+		t.Errorf("%d in line, want 2", s.Queued)
+	}
+}
+
+func TestWakeTimeout(t *testing.T) {
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, 20*time.Millisecond })
+	mustEOF(t, r.dial(0))
+	if e := await[EndEvent](r); e.Outcome != Left || e.Err != ErrSilent {
+		t.Errorf("%+v", e)
+	}
+	c := r.dial(0) // a request and its half-close at once are data
+	fmt.Fprint(c, "request")
+	c.CloseWrite()
+	if got, err := io.ReadAll(c); err != nil || string(got) != "request" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestFullLineRefuses(t *testing.T) {
 	r := run(t, newBackend(t, echo), 1, 1, nil)
 	door := r.dial(0)
