@@ -1,0 +1,208 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tiproxy/tiproxy/gate"
+	"github.com/tiproxy/tiproxy/relay"
+	"github.com/tiproxy/tiproxy/sockaddr"
+	"golang.org/x/sys/unix"
+)
+
+// patience bounds every wait of these tests: only a hang meets it.
+const patience = 20 * time.Second
+
+// listen makes a listening, non-blocking fd, as activation does.
+func listen(t *testing.T) Listener {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 128)); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Listener{FD: fd, Addr: sockaddr.From(sa)}
+}
+
+// backend is a real server; Acquire can be held up by the test.
+type backend struct {
+	net.Listener
+	open     chan struct{} // closed: Acquire answers; nil: it does at once
+	acquired atomic.Int64
+	leases   atomic.Int64 // out now
+	inside   atomic.Int64 // connections open now
+	most     atomic.Int64 // of them, ever
+	gen      uint64       // told by its leases
+
+	suspected, recycled atomic.Int64 // so often
+}
+
+// newBackend serves each connection with serve, then closes it.
+func newBackend(t *testing.T, serve func(net.Conn)) *backend {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{Listener: l}
+	var serving sync.WaitGroup
+	t.Cleanup(func() { l.Close(); serving.Wait() })
+	serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer c.Close()
+				n := b.inside.Add(1)
+				for m := b.most.Load(); n > m && !b.most.CompareAndSwap(m, n); m = b.most.Load() {
+				}
+				defer b.inside.Add(-1)
+				serve(c)
+			})
+		}
+	})
+	return b
+}
+
+func (b *backend) Acquire(ctx context.Context) (Lease, error) {
+	if b.open != nil {
+		select {
+		case <-b.open:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	b.acquired.Add(1)
+	b.leases.Add(1)
+	return &lease{b: b}, nil
+}
+
+type lease struct{ b *backend }
+
+func (l *lease) Addresses() []sockaddr.Addr {
+	return []sockaddr.Addr{sockaddr.TCP(netip.MustParseAddrPort(l.b.Addr().String()))}
+}
+func (l *lease) Generation() uint64 { return l.b.gen }
+func (l *lease) Connected()         {}
+func (l *lease) Suspect()           { l.b.suspected.Add(1) }
+func (l *lease) Recycle(string)     { l.b.recycled.Add(1) }
+func (l *lease) Release()           { l.b.leases.Add(-1) }
+
+func echo(c net.Conn) { io.Copy(c, c) }
+
+// running is a Proxy that serves.
+type running struct {
+	t         *testing.T
+	cfg       Config
+	proxy     *Proxy
+	events    chan Event
+	stop, now context.CancelFunc
+	ended     chan bool // idle, once Serve has returned
+}
+
+func run(t *testing.T, b Backend, limit, line int, change func(*Config)) *running {
+	t.Helper()
+	bytes, err := relay.New(relay.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bytes.Close)
+	r := &running{t: t, events: make(chan Event, 10000), ended: make(chan bool, 1)}
+	r.cfg = Config{
+		Gate: gate.New(limit, line), Relay: bytes, Backend: b,
+		QueueTimeout: never, StartTimeout: never, SessionTimeout: never, IdleExit: never, Drain: patience,
+		Events: func(e Event) { r.events <- e },
+	}
+	if change != nil {
+		change(&r.cfg)
+	}
+	if r.cfg.Listeners == nil {
+		r.cfg.Listeners = []Listener{listen(t)}
+	}
+	r.serve()
+	return r
+}
+
+func (r *running) serve() {
+	r.t.Helper()
+	p, err := New(r.cfg)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	stop, stopNow := context.WithCancel(context.Background())
+	now, nowNow := context.WithCancel(context.Background())
+	r.proxy, r.stop, r.now = p, stopNow, nowNow
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		idle, err := p.Serve(stop, now)
+		if err != nil {
+			r.t.Error(err)
+		}
+		r.ended <- idle
+	}()
+	r.t.Cleanup(func() { stopNow(); nowNow(); <-ended })
+}
+
+// dial connects a client to listener i.
+func (r *running) dial(i int) *net.TCPConn {
+	r.t.Helper()
+	c, err := net.Dial("tcp4", r.cfg.Listeners[i].Addr.String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	r.t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// await takes events up to the next one of type E.
+func await[E Event](r *running) E {
+	r.t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case e := <-r.events:
+			if e, is := e.(E); is {
+				return e
+			}
+		case <-timeout:
+			var want E
+			r.t.Fatalf("no %T came", want)
+		}
+	}
+}
+
+func exchange(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != text {
+		t.Fatalf("got %q, %v; want %q", got, err, text)
+	}
+}
+
+func mustEOF(t *testing.T, c net.Conn) {
+	t.Helper()
+	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("read %d bytes, %v; want EOF", n, err)
+	}
+}
