@@ -130,7 +130,7 @@ func (o *options) run(args []string) error {
 	s := &service{
 		cfg: cfg, listeners: listeners, noBackend: noBackend,
 		control: control.Path(o.control),
-		log:     observe.NewLog(os.Stderr, os.Getenv("JOURNAL_STREAM") != ""),
+		log:     observe.NewLog(os.Stderr, activation.StderrIsJournal()),
 	}
 	return exitWith(exitFailed, s.run())
 }

@@ -50,13 +50,13 @@ func (s *service) run() error {
 	if err != nil {
 		return err
 	}
-	if s.noBackend == nil {
+	if s.proxy, err = proxy.New(s.proxying(observer, bytes)); err != nil {
+		return err
+	}
+	if s.noBackend == nil { // after the proxy, which its events may concern at once
 		if s.backend, err = supervisor.New(s.supervision(observer)); err != nil {
 			return err
 		}
-	}
-	if s.proxy, err = proxy.New(s.proxying(observer, bytes)); err != nil {
-		return err
 	}
 	defer s.answerControl()()
 	s.publish()
@@ -121,7 +121,7 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 
 func (s *service) proxying(o *observe.Observer, bytes *relay.Relay) proxy.Config {
 	c := proxy.Config{
-		Gate: s.gate, Relay: bytes, Backend: backend{s.backend, s.noBackend},
+		Gate: s.gate, Relay: bytes, Backend: backend{s},
 		WakeOnData: s.cfg.Backend.WakeOn == config.WakeData, WakeTimeout: s.cfg.Backend.WakeTimeout,
 		QueueTimeout: s.cfg.Gate.QueueTimeout, StartTimeout: s.cfg.Backend.StartTimeout,
 		SessionTimeout: s.cfg.Gate.SessionTimeout, RestartLate: s.cfg.Gate.OnTimeout == config.TimeoutRestart,
@@ -135,19 +135,16 @@ func (s *service) proxying(o *observe.Observer, bytes *relay.Relay) proxy.Config
 }
 
 // backend shows the supervisor to the proxy.
-type backend struct {
-	*supervisor.Supervisor
-	none error // why there is none; nil: there is
-}
+type backend struct{ s *service }
 
 // Acquire implements proxy.Backend.
 func (b backend) Acquire(ctx context.Context) (proxy.Lease, error) {
-	if b.none != nil {
-		return nil, b.none
+	if b.s.noBackend != nil {
+		return nil, b.s.noBackend
 	}
-	l, err := b.Supervisor.Acquire(ctx)
+	l, err := b.s.backend.Acquire(ctx)
 	if err != nil {
-		return nil, err
+		return nil, err // a nil *Lease is no nil Lease
 	}
 	return l, nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
@@ -135,6 +136,13 @@ func Stopping() error { return notify(daemon.SdNotifyStopping) }
 
 // Status sets the line that `systemctl status` shows (STATUS=).
 func Status(text string) error { return notify("STATUS=" + text) }
+
+// StderrIsJournal tells whether what we write to stderr goes to the journal
+// (JOURNAL_STREAM, systemd.exec(5)), which reads priorities and knows the time.
+func StderrIsJournal() bool {
+	is, err := journal.StderrIsJournalStream()
+	return err == nil && is
+}
 
 func notify(state string) error {
 	if _, err := daemon.SdNotify(false, state); err != nil {

@@ -148,11 +148,7 @@ func (m *machine) step(in any) (do []any) {
 			return m.arm(m.stopTimeout)
 		}
 	case extend:
-		patient := m.state == Starting || m.state == Stopping && m.stopTimeout > 0
-		if m.armed && patient {
-			m.timer++
-			return []any{arm{timer: m.timer, after: in.by, later: true}}
-		}
+		return m.extend(in.by)
 	case exited:
 		return m.exit(in)
 	case elapsed:
@@ -269,6 +265,16 @@ func (m *machine) recycle() []any {
 	}
 	m.state = Draining
 	return m.arm(m.grace)
+}
+
+// extend gives a start or a stop under way more time, and never less.
+func (m *machine) extend(by time.Duration) []any {
+	patient := m.state == Starting || m.state == Stopping && m.stopTimeout > 0
+	if !m.armed || !patient {
+		return nil
+	}
+	m.timer++
+	return []any{arm{timer: m.timer, after: by, later: true}}
 }
 
 func (m *machine) start() []any {

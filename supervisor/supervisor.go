@@ -2,16 +2,20 @@
 // asks, knows when it is ready, stops it when nobody has used it for a while,
 // restarts it with growing pauses when it fails, and leaves nothing of it.
 //
-//	           asked                 ready
-//	Stopped ───────────▶ Starting ─────────▶ Ready ◀──▶ (asked, released)
-//	  ▲ ▲ ▲                │  │ too long       │ │
-//	  │ │ │         failed │  └──────▶┐        │ │ idle for IdleStop
-//	  │ │ │                ▼          ▼        │ ▼
-//	  │ │ └─ nobody waits  Backoff ◀─ Stopping ◀─┘
-//	  │ │                  ▲ │        │  │ SIGTERM, patience, SIGKILL
-//	  │ │                  │ └────────│──│──▶ Starting, if somebody waits
-//	  │ └──────────────────│──────────┘  └──▶ Starting, if somebody waits
-//	  └── exited, status 0 ┴ crashed (both from Ready)
+//	Stopped  ── asked ─────────────▶ Starting
+//	Starting ── ready ─────────────▶ Ready
+//	         ── failed, or ended ──▶ Backoff
+//	         ── took too long ─────▶ Stopping, then Backoff
+//	Ready    ── idle ──────────────▶ Stopping, or Frozen
+//	         ── to be recycled ────▶ Draining; Stopping at once if nobody uses it
+//	         ── ended, status 0 ───▶ Stopped
+//	         ── crashed ───────────▶ Backoff
+//	         ── fell silent ───────▶ Stopping, then Backoff
+//	Frozen   ── asked ─────────────▶ Ready
+//	         ── for long enough ───▶ Stopping
+//	Draining ── nobody uses it, or its grace is over ──▶ Stopping, then Starting
+//	Stopping ── SIGTERM, patience, SIGKILL, ended ─────▶ Stopped; Starting if somebody waits
+//	Backoff  ── the pause is over ─▶ Starting if somebody waits, else Stopped
 //
 // Invariants:
 //
