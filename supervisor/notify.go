@@ -111,13 +111,7 @@ func (c *child) hear(sender unix.Ucred, text []byte) error {
 
 // obey acts on what a process of the tree said (sd_notify(3)).
 func (c *child) obey(m map[string]string) error {
-	if text, ok := m["MAINPID"]; ok { // first: the others may be about it
-		pid, err := strconv.Atoi(text)
-		if err != nil || pid <= 0 || !c.tree.contains(pid) {
-			return fmt.Errorf("MAINPID=%.20q on the notify socket is ignored: it is not one of the backend's processes", text)
-		}
-		c.succeed(pid)
-	}
+	badPID := c.obeyMainPID(m) // first: the rest may be about it
 	if text, ok := m["STATUS"]; ok {
 		c.s.send(saying{c.gen, text})
 	}
@@ -134,21 +128,30 @@ func (c *child) obey(m map[string]string) error {
 	if m["STOPPING"] == "1" {
 		c.s.send(leaving{gen: c.gen})
 	}
-	return errors.Join(c.obeyTimes(m), c.obeyWatchdog(m))
+	return errors.Join(badPID, c.obeyTimes(m), c.obeyWatchdog(m))
 }
 
-// succeed makes another process of the tree the main one. Once its parent has
-// ended it is our child, and its status is collected by wait.
-func (c *child) succeed(pid int) {
+// obeyMainPID makes another process of the tree the main one. Once its parent
+// has ended it is our child, and its status is collected by wait.
+func (c *child) obeyMainPID(m map[string]string) error {
+	text, ok := m["MAINPID"]
+	if !ok {
+		return nil
+	}
+	pid, err := strconv.Atoi(text)
+	if err != nil || pid <= 0 || !c.tree.contains(pid) {
+		return fmt.Errorf("MAINPID=%.20q on the notify socket is ignored: it is not one of the backend's processes", text)
+	}
 	old := int(c.main.Swap(int64(pid)))
 	if old == pid {
-		return
+		return nil
 	}
 	ours.adopt(pid)
 	if old != c.pid {
 		ours.forget(old)
 	}
 	c.s.send(succession{c.gen, pid})
+	return nil
 }
 
 // obeyReloading tells of a reload, from RELOADING=1 to READY=1, unless the
