@@ -13,8 +13,11 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
@@ -22,7 +25,8 @@ import (
 
 // actor as argv[1] makes the test binary a backend, or a part of one, that
 // takes the steps in the rest of its arguments: "listen=@name", "stay". The
-// value of a step that starts an actor is that one's steps, between spaces.
+// value of a step that starts an actor is that one's steps, between spaces;
+// within those, commas stand for spaces.
 const actor = "act"
 
 // play is a command for an actor.
@@ -35,26 +39,30 @@ var steps map[string]func(value string)
 
 func init() {
 	steps = map[string]func(string){
-		"say":     func(text string) { fmt.Println(text) },
-		"pid":     func(name string) { fmt.Println(name, os.Getpid()) },
-		"write":   writeHex,
-		"flood":   flood,
-		"close":   func(string) { os.Stdout.Close(); os.Stderr.Close() },
-		"await":   func(string) { <-awaited },
-		"deaf":    func(string) { signal.Ignore(unix.SIGTERM) },
-		"listen":  listenAt,
-		"port":    func(string) { listenAt("127.0.0.1:" + os.Getenv("PORT")) },
-		"count":   countClients,
-		"greet":   greet,
-		"notify":  func(text string) { notify([]byte(text)) },
-		"bulk":    func(size string) { notify(bytes.Repeat([]byte("X=1\n"), number(size)/4)) },
-		"barrier": barrier,
-		"run":     func(steps string) { must(startActor(steps, nil).Wait()) },
-		"fork":    func(steps string) { startActor(steps, nil) },
-		"daemon":  func(steps string) { startActor("orphan="+strings.ReplaceAll(steps, " ", ","), nil).Wait() },
-		"orphan": func(steps string) {
-			startActor(strings.ReplaceAll(steps, ",", " "), &syscall.SysProcAttr{Setsid: true})
-		},
+		"say":       func(text string) { fmt.Println(text) },
+		"pid":       func(name string) { fmt.Println(name, os.Getpid()) },
+		"write":     writeHex,
+		"flood":     flood,
+		"close":     func(string) { os.Stdout.Close(); os.Stderr.Close() },
+		"await":     func(string) { <-awaited },
+		"deaf":      func(string) { signal.Ignore(unix.SIGTERM) },
+		"listen":    listenAt,
+		"port":      func(string) { listenAt("127.0.0.1:" + os.Getenv("PORT")) },
+		"count":     countClients,
+		"greet":     greet,
+		"notify":    func(text string) { notify([]byte(text)) },
+		"bulk":      func(size string) { notify(bytes.Repeat([]byte("X=1\n"), number(size)/4)) },
+		"barrier":   barrier,
+		"ping":      ping,
+		"named":     nameMain,
+		"slow":      func(pause string) { time.Sleep(duration(pause)) },
+		"catch":     func(string) { signal.Notify(awaited, unix.SIGTERM) },
+		"eat":       eat,
+		"tick":      tick,
+		"run":       func(steps string) { must(startActor(steps, nil).Wait()) },
+		"fork":      func(steps string) { startActor(steps, nil) },
+		"daemon":    func(steps string) { startActor("orphan="+strings.ReplaceAll(steps, " ", ","), nil).Wait() },
+		"orphan":    func(steps string) { startActor(steps, &syscall.SysProcAttr{Setsid: true}) },
 		"headless":  func(string) { go unix.Pause(); syscall.Syscall(unix.SYS_EXIT, 0, 0, 0) },
 		"supervise": supervise,
 		"exit":      func(status string) { os.Exit(number(status)) },
@@ -96,6 +104,12 @@ func number(text string) int {
 	n, err := strconv.Atoi(text)
 	must(err)
 	return n
+}
+
+func duration(text string) time.Duration {
+	d, err := time.ParseDuration(text)
+	must(err)
+	return d
 }
 
 func writeHex(text string) {
@@ -168,9 +182,52 @@ func barrier(string) {
 	fmt.Println("past the barrier")
 }
 
+// ping says that all is well, until SIGUSR1.
+func ping(every string) {
+	for n := 1; ; n++ {
+		notify([]byte("WATCHDOG=1"))
+		fmt.Println("ping", n)
+		select {
+		case <-awaited:
+			return
+		case <-time.After(duration(every)):
+		}
+	}
+}
+
+// nameMain starts an actor with a session of its own, and names it the main
+// process of a backend that is ready.
+func nameMain(steps string) {
+	daemon := startActor(steps, &syscall.SysProcAttr{Setsid: true})
+	notify(fmt.Appendf(nil, "MAINPID=%d\nREADY=1", daemon.Process.Pid))
+}
+
+// eat uses so many MiB of memory.
+func eat(size string) {
+	_, err := unix.Mmap(-1, 0, number(size)<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
+	must(err)
+}
+
+// tick counts without end, in the first eight bytes of a file.
+func tick(file string) {
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	must(err)
+	page, err := unix.Mmap(int(f.Fd()), 0, 8, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	must(err)
+	go func() {
+		for {
+			(*atomic.Uint64)(unsafe.Pointer(&page[0])).Add(1)
+			time.Sleep(10 * time.Microsecond)
+		}
+	}()
+}
+
 // startActor has another actor take steps, which shares our output.
 func startActor(steps string, attr *syscall.SysProcAttr) *exec.Cmd {
 	args := play(strings.Fields(steps)...)
+	for i, arg := range args {
+		args[i] = strings.ReplaceAll(arg, ",", " ")
+	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = os.Stdout, os.Stderr, attr
 	must(cmd.Start())
