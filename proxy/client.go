@@ -78,6 +78,8 @@ func (p *Proxy) hear(ctx context.Context, c *client) (Outcome, error) {
 	select {
 	case err := <-c.spoke:
 		return Refused, err
+	case <-p.stopping:
+		return Left, ErrStopping
 	case <-ctx.Done():
 		return Left, context.Cause(ctx)
 	}

@@ -151,6 +151,21 @@ func TestWakeOnData(t *testing.T) {
 	}
 }
 
+func TestSilentClientDoesNotHoldUpTheDrain(t *testing.T) {
+	r := run(t, newBackend(t, echo), 1, 1, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, never })
+	exchange(t, r.dial(0), "accepted after")
+	silent := r.dial(0)
+	fmt.Fprint(r.dial(0), "the silent one") // so that one is accepted, too
+	await[WaitEvent](r)
+	r.stop()
+	mustEOF(t, silent)
+	for range 2 {
+		if e := await[EndEvent](r); e.Client.Number == 2 && (e.Outcome != Left || e.Err != ErrStopping) {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
 // Only the first byte asks for a place.
 func TestWakeOnDataOnce(t *testing.T) {
 	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, never })

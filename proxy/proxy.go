@@ -103,6 +103,8 @@ type Proxy struct {
 	joined   *client       // the list of those with the relay; nil: none
 	dead     uint64        // the last generation that is known to have ended
 
+	stopping chan struct{} // closed when drain begins: nobody stands in line any more
+
 	hurry context.Context         // ends when those inside are to be cut
 	cut   context.CancelCauseFunc // ends hurry
 }
@@ -127,7 +129,7 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot accept connections: %w", err)
 	}
-	p := &Proxy{cfg: cfg, began: time.Now()}
+	p := &Proxy{cfg: cfg, began: time.Now(), stopping: make(chan struct{})}
 	p.hurry, p.cut = context.WithCancelCause(context.Background())
 	p.front = newFront(p, poll)
 	return p, nil
@@ -163,6 +165,7 @@ func (p *Proxy) Serve(stop, now context.Context) (idle bool, err error) {
 
 // drain sees those inside off.
 func (p *Proxy) drain(now context.Context) {
+	close(p.stopping)
 	p.cfg.Gate.Close()
 	p.mu.Lock()
 	clients, empty := p.clients, make(chan struct{})
