@@ -233,7 +233,7 @@ func parseReady(c *Config, value string) error {
 		command, err = nonEmpty(rest)
 	case ReadyLog:
 		if line, err = regexp.Compile(rest); err == nil && rest == "" {
-			err = errors.New("no expression stands behind log:")
+			err = errors.New("log: stands alone, without an expression")
 		}
 	case ReadyFD:
 		if fd, err = strconv.Atoi(rest); err != nil || fd < 3 || fd > readyFDMost {
@@ -256,7 +256,7 @@ const readyFDMost = 255
 func nonEmpty(text string) ([]string, error) {
 	command, err := split(text)
 	if err == nil && (len(command) == 0 || command[0] == "") {
-		err = errors.New("no command stands behind exec:")
+		err = errors.New("exec: stands alone, without a command")
 	}
 	return command, err
 }
