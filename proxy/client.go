@@ -23,34 +23,48 @@ const (
 	farewell = 64 << 10
 )
 
-// client is one accepted connection.
+// client is one accepted connection. Thousands of them may be joined and quiet,
+// so what only some need, or only until then, stands elsewhere.
 type client struct {
 	number   uint64 // of the session, from 1
-	fd       int    // the socket; belongs to the relay once joined
 	listener *Listener
 	addr     sockaddr.Addr
 	turn     *gate.Turn
 	arrived  time.Duration // on Proxy.clock
 	entered  time.Duration // when it was let in, on Proxy.clock; 0: not yet
+	approach *approach     // nil once joined
+	limit    *limit        // of SessionTimeout; nil: none
 
-	spoke   chan error                    // what the gate said at the first byte; nil: it was asked at once
-	heard   bool                          // its first byte was seen; under front.mu
-	leave   context.CancelCauseFunc       // ends what is done for it; nil once joined
-	limit   *time.Timer                   // SessionTimeout; nil: none
-	late    atomic.Bool                   // limit has fired
-	session atomic.Pointer[relay.Session] // nil: not joined yet; written by register
-	done    bool                          // it has ended; under Proxy.mu
+	session    atomic.Pointer[relay.Session] // nil: not joined yet; written by register
+	generation uint64                        // of its backend, as in Lease; written by join
+	prev, next *client                       // neighbours in Proxy.joined; under Proxy.mu
 
-	generation uint64  // of its backend, as in Lease; written by join
-	prev, next *client // neighbours in Proxy.joined; under Proxy.mu
+	fd   int32 // the socket; belongs to the relay once joined, and then is -1
+	done bool  // it has ended; under Proxy.mu
 }
+
+// approach is what a client needs on its way to the backend.
+type approach struct {
+	leave context.CancelCauseFunc // ends what is done for it
+	spoke chan error              // what the gate said at the first byte; nil: it was asked at once
+	heard bool                    // its first byte was seen; under front.mu
+}
+
+// limit is the clock of a session.
+type limit struct {
+	timer *time.Timer
+	late  atomic.Bool // it has fired
+}
+
+// isLate tells whether the session ran into its limit.
+func (c *client) isLate() bool { return c.limit != nil && c.limit.late.Load() }
 
 // welcome takes in an accepted connection. The front calls it, so that the
 // turns are dealt out in the order of accepting.
 func (p *Proxy) welcome(fd int, l *Listener, addr sockaddr.Addr) {
-	c := &client{number: p.enter(), fd: fd, listener: l, addr: addr, arrived: p.clock()}
+	c := &client{number: p.enter(), fd: int32(fd), listener: l, addr: addr, arrived: p.clock(), approach: &approach{}}
 	if p.cfg.WakeOnData {
-		c.spoke = make(chan error, 1)
+		c.approach.spoke = make(chan error, 1)
 	} else if err := p.lineUp(c); err != nil {
 		p.end(c, Refused, err)
 		return
@@ -67,7 +81,7 @@ func (p *Proxy) lineUp(c *client) (err error) {
 // hear returns when a client that has to speak first has done so, and stands
 // in line.
 func (p *Proxy) hear(ctx context.Context, c *client) (Outcome, error) {
-	if c.spoke == nil {
+	if c.approach.spoke == nil {
 		return "", nil
 	}
 	if p.cfg.WakeTimeout != never {
@@ -76,7 +90,7 @@ func (p *Proxy) hear(ctx context.Context, c *client) (Outcome, error) {
 		defer cancel()
 	}
 	select {
-	case err := <-c.spoke:
+	case err := <-c.approach.spoke:
 		return Refused, err
 	case <-p.stopping:
 		return Left, ErrStopping
@@ -89,7 +103,7 @@ func (p *Proxy) hear(ctx context.Context, c *client) (Outcome, error) {
 func (p *Proxy) serve(c *client) {
 	ctx, leave := context.WithCancelCause(p.hurry)
 	defer leave(nil)
-	c.leave = leave
+	c.approach.leave = leave
 	if err := p.front.watch(c); err != nil {
 		p.front.unwatch(c)
 		p.end(c, Unserved, err)
@@ -108,7 +122,7 @@ func (p *Proxy) serve(c *client) {
 	p.limitSession(c)
 	lease, fd, err := p.reach(ctx)
 	p.front.unwatch(c)
-	c.leave = nil
+	c.approach = nil
 	if err != nil {
 		p.end(c, outcomeOf(err), err)
 		return
@@ -134,9 +148,10 @@ func (p *Proxy) limitSession(c *client) {
 	if p.cfg.SessionTimeout == never {
 		return
 	}
-	leave := c.leave
-	c.limit = time.AfterFunc(p.cfg.SessionTimeout, func() {
-		c.late.Store(true)
+	leave := c.approach.leave
+	c.limit = &limit{}
+	c.limit.timer = time.AfterFunc(p.cfg.SessionTimeout, func() {
+		c.limit.late.Store(true)
 		leave(ErrSessionTimeout)
 		if s := c.session.Load(); s != nil {
 			s.Cut(false)
@@ -187,7 +202,7 @@ func connect(ctx context.Context, lease Lease) (fd int, err error) {
 // goroutine.
 func (p *Proxy) join(c *client, lease Lease, fd int) {
 	c.generation = lease.Generation()
-	s, err := p.cfg.Relay.Join(c.fd, fd, func(res relay.Result) {
+	s, err := p.cfg.Relay.Join(int(c.fd), fd, func(res relay.Result) {
 		go p.finish(c, lease, res) // the relay's loop must not wait for anybody
 	})
 	if err != nil {
@@ -197,7 +212,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 		return
 	}
 	p.register(c, s)
-	if c.late.Load() {
+	if c.isLate() {
 		s.Cut(false)
 	}
 }
@@ -208,7 +223,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 	c.fd = -1
 	if c.limit != nil {
-		c.limit.Stop()
+		c.limit.timer.Stop()
 	}
 	e := p.account(c, Served, res.Err)
 	e.FromClient, e.FromBackend = res.FromA, res.FromB
@@ -218,7 +233,7 @@ func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 	if e.FailedSide == "backend" {
 		lease.Suspect() // before the next one is let in
 	}
-	if c.late.Load() {
+	if c.isLate() {
 		e.Err = ErrSessionTimeout
 		if p.cfg.RestartLate {
 			lease.Recycle("a session ran into its time limit (SessionTimeoutSec=, OnTimeout=restart)")
@@ -233,10 +248,10 @@ func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 // end sees a client off that never reached the relay.
 func (p *Proxy) end(c *client, how Outcome, err error) {
 	if c.limit != nil {
-		c.limit.Stop()
+		c.limit.timer.Stop()
 	}
 	if c.fd >= 0 {
-		closeOrderly(c.fd)
+		closeOrderly(int(c.fd))
 	}
 	if c.turn != nil {
 		c.turn.Done()

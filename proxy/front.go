@@ -141,13 +141,13 @@ func (f *front) resume() {
 // speak first.
 func (f *front) watch(c *client) error {
 	interest := uint32(epoll.RdHup | epoll.Edge)
-	if c.spoke != nil {
+	if c.approach.spoke != nil {
 		interest |= epoll.In
 	}
 	f.mu.Lock()
 	f.waiters[c.number] = c
 	f.mu.Unlock()
-	return f.poll.Add(c.fd, c.number|waiterBit, interest)
+	return f.poll.Add(int(c.fd), c.number|waiterBit, interest)
 }
 
 // unwatch ends that, before the relay watches the same fd.
@@ -155,7 +155,7 @@ func (f *front) unwatch(c *client) {
 	f.mu.Lock()
 	delete(f.waiters, c.number)
 	f.mu.Unlock()
-	_ = f.poll.Delete(c.fd)
+	_ = f.poll.Delete(int(c.fd))
 }
 
 // lookAfter decides whether a waiting client has left. A reset has. A close
@@ -171,15 +171,15 @@ func (f *front) lookAfter(number uint64, events uint32) {
 	switch {
 	case c == nil: // it went on meanwhile
 	case events&epoll.Err != 0:
-		c.leave(ErrReset)
-	case unread(c.fd) > 0:
+		c.approach.leave(ErrReset)
+	case unread(int(c.fd)) > 0:
 		// The front deals the places out here, too: in the order of first bytes.
-		if c.spoke != nil && !c.heard {
-			c.heard = true
-			c.spoke <- f.p.lineUp(c)
+		if a := c.approach; a.spoke != nil && !a.heard {
+			a.heard = true
+			a.spoke <- f.p.lineUp(c)
 		}
 	case events&(epoll.RdHup|epoll.Hup) != 0:
-		c.leave(ErrHungUp)
+		c.approach.leave(ErrHungUp)
 	}
 }
 
