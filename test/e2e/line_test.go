@@ -40,12 +40,12 @@ func TestFiftyClientsOfTwoListenersAreServedOneByOneInOrderOfArrival(t *testing.
 	}
 }
 
-// Everybody sends a line through and gets it back, and then keeps quiet. A hundred connections before
-// those that count have the code paged in and the heap in use.
+// Everybody sends a line through and gets it back, and then keeps quiet. Five hundred connections before
+// those that count have the code paged in, and the runtime's caches and stacks in use.
 func TestThousandsOfQuietConnectionsCostAKilobyteAndTwoFilesEach(t *testing.T) {
 	const quiet = 3000
 	p := start(t, "127.0.0.1:4000", "--connections", "0", "--dest", "127.0.0.1:3000", "--", self, "backend", "echo", "127.0.0.1:3000")
-	connect(t, 100)
+	connect(t, 500)
 	memory, files := p.memory(), p.files()
 	connect(t, quiet)
 	grown, opened := p.memory()-memory, p.files()-files
