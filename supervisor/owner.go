@@ -147,9 +147,12 @@ func (o *owner) take(in any) {
 
 // input steps the machine and does what it answers. Whoever is answered finds
 // the new state in Status.
-func (o *owner) input(in any) {
+func (o *owner) input(in any, tell ...Event) {
 	all := o.m.step(in)
 	o.publish()
+	for _, e := range tell { // whoever hears it finds the new state, and nobody was answered yet
+		o.emit(e)
+	}
 	for _, do := range all {
 		switch do := do.(type) {
 		case start:
@@ -270,15 +273,14 @@ func (o *owner) launched(in launch) {
 	o.input(launched{in.gen})
 }
 
+// ready follows what says that the child is ready; that may be said again.
 func (o *owner) ready(in isReady) {
-	if o.m.state == Starting && in.gen == o.m.gen {
-		o.readyAt = time.Now()
-		o.emit(ReadyEvent{in.gen, o.child.pid, time.Since(o.began)})
+	if o.m.state != Starting || in.gen != o.m.gen {
+		return
 	}
-	o.input(in)
-	if o.child != nil && !o.readyAt.IsZero() && o.age == nil {
-		o.beginAge()
-	}
+	o.readyAt = time.Now()
+	o.input(in, ReadyEvent{in.gen, o.child.pid, time.Since(o.began)})
+	o.beginAge()
 }
 
 // ended follows the end of the child and of all of its tree.
