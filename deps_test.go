@@ -28,6 +28,7 @@ var (
 	ours      = []string{"ours"}
 	logger    = "github.com/sirupsen/logrus"
 	systemd   = "github.com/coreos/go-systemd/v22"
+	bus       = "github.com/godbus/dbus"
 	syscalls  = "golang.org/x/sys"
 	public    = []string{"activation", "gate", "relay", "sockaddr", "supervisor"}
 )
@@ -38,8 +39,12 @@ var rules = []rule{
 		why: "others return errors or tell events: one place decides what becomes of them, and nothing is said twice"},
 	{who: everybody, not: []string{"main"}, what: []string{"github.com/spf13", "flag"},
 		why: "only the command line knows flags: what they say arrives as a Config"},
-	{who: everybody, not: []string{"activation", "config"}, what: []string{systemd},
+	{who: everybody, not: []string{"activation", "config", "supervisor"}, what: []string{systemd, bus},
 		why: "what systemd gives and is told goes through activation; config reads the syntax of its unit files"},
+	{who: []string{"supervisor"}, what: []string{systemd}, but: []string{systemd + "/dbus"},
+		why: "it has systemd start and stop a unit, and hears nothing else of it"},
+	{who: []string{"activation", "config"}, what: []string{systemd + "/dbus", bus},
+		why: "only the supervisor acts on units"},
 	{who: []string{"activation"}, what: []string{systemd + "/unit"},
 		why: "configuration is config's"},
 	{who: []string{"config"}, what: []string{systemd}, but: []string{systemd + "/unit"},
@@ -102,6 +107,10 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"proxy", "os/exec", "one launcher"},
 		{"config", systemd + "/daemon", "talks to nobody"},
 		{"config", systemd + "/unit", ""},
+		{"supervisor", systemd + "/dbus", ""},
+		{"supervisor", systemd + "/daemon", "start and stop a unit"},
+		{"activation", systemd + "/dbus", "only the supervisor"},
+		{"proxy", bus + "/v5", "goes through activation"},
 		{"config", module + "/internal/epoll", "plain data"},
 		{"control", module, "carries it"},
 		{"internal/epoll", module + "/relay", "the foundation"},

@@ -93,7 +93,7 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 		alive = b.AliveInterval
 	}
 	return supervisor.Config{
-		Command: b.Exec, Dir: b.WorkingDirectory, Surroundings: around, Address: b.Address, Auto: b.AddressAuto,
+		Command: b.Exec, Unit: b.Unit, Dir: b.WorkingDirectory, Surroundings: around, Address: b.Address, Auto: b.AddressAuto,
 		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval, ReadyDelay: b.ReadyDelay,
 		ReadyCommand: b.ReadyCommand, ReadyLog: b.ReadyLog, ReadyFD: b.ReadyFD,
 		StopSignal: b.StopSignal, StopCommand: b.StopCommand, AliveInterval: alive, AliveCommand: b.AliveCommand,

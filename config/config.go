@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +64,9 @@ type Backend struct {
 	// Exec is the command and its arguments, Exec=. Empty, the default: no
 	// command is run, tiproxy is only gate and relay to Address.
 	Exec []string
+	// Unit is the service of systemd's that is started and stopped instead of a
+	// command, Unit=. Empty, the default: none.
+	Unit string
 	// WorkingDirectory is where Exec runs, an absolute path; empty, the
 	// default: where tiproxy runs.
 	WorkingDirectory string
@@ -226,7 +231,8 @@ func (c *Config) Set(flag, value string) error {
 func (c *Config) Check() error {
 	b := &c.Backend
 	command, address := len(b.Exec) > 0, b.AddressAuto || !b.Address.IsZero()
-	if !command && !address {
+	kept := command || b.Unit != "" // the backend is ours to start
+	if !kept && !address {
 		return fmt.Errorf("%w: write Exec= and Address= %s, or give --dest", ErrNoBackend, c.place())
 	}
 	var faults []error
@@ -234,22 +240,59 @@ func (c *Config) Check() error {
 	if !address {
 		fault("backend without an address: write Address= %s, or give --dest: where the command listens, or auto for a free port", c.place())
 	}
-	if b.AddressAuto && !command {
+	if b.AddressAuto && !kept {
 		fault("backend without a command: only a command can be told the port of Address=auto; write Exec= %s, or the address of a backend that runs already", c.place())
 	}
-	if b.Ready != ReadyListen && !command {
+	if b.Ready != ReadyListen && !kept {
 		fault("backend without a command: Ready=%s is about a command that tiproxy starts; write Exec= %s, or leave Ready= out", b.Ready, c.place())
 	}
-	if c.Gate.OnTimeout == TimeoutRestart && !command {
+	if c.Gate.OnTimeout == TimeoutRestart && !kept {
 		fault("backend without a command: OnTimeout=restart is about a command that tiproxy starts; write Exec= %s, or leave OnTimeout= out", c.place())
 	}
-	if !command && (b.User != "" || b.Group != "") {
+	if !kept && (b.User != "" || b.Group != "") {
 		fault("backend without a command: User= and Group= are about a command that tiproxy starts; write Exec= %s, or leave them out", c.place())
 	}
-	if b.Ready == ReadyListen && command && b.Address.Addr().Family == unix.AF_VSOCK {
+	if b.Ready == ReadyListen && kept && b.Address.Addr().Family == unix.AF_VSOCK {
 		fault("cannot see who listens at %s: write Ready=notify or Ready=connect %s", b.Address, c.place())
 	}
+	if keys := b.ofCommand(); b.Unit != "" && len(keys) > 0 {
+		fault("Unit=%s leaves no room for %s, which tiproxy can do for a command of its own alone: leave that out, or say the like in the unit (systemctl edit %[1]s)",
+			b.Unit, strings.Join(keys, ", "))
+	}
 	return errors.Join(faults...)
+}
+
+// ofCommand lists the settings that are set and make sense only of a command
+// that tiproxy itself starts.
+func (b *Backend) ofCommand() (keys []string) {
+	for _, s := range []struct {
+		key string
+		set bool
+	}{
+		{"Exec=", len(b.Exec) > 0},
+		{"WorkingDirectory=", b.WorkingDirectory != ""},
+		{"User=", b.User != ""},
+		{"Group=", b.Group != ""},
+		{"Environment=", len(b.Environment) > 0},
+		{"EnvironmentFile=", len(b.EnvironmentFiles) > 0},
+		{"UMask=", b.UMask != nil},
+		{"Nice=", b.Nice != nil},
+		{"OOMScoreAdjust=", b.OOMScoreAdjust != nil},
+		{"LimitNOFILE=", b.LimitNOFILE != nil},
+		{"Address=auto", b.AddressAuto},
+		{"Ready=" + string(b.Ready), !slices.Contains([]Readiness{ReadyListen, ReadyConnect, ReadyNone}, b.Ready)},
+		{"StopSignal=", b.StopSignal != unix.SIGTERM},
+		{"StopCommand=", len(b.StopCommand) > 0},
+		{"Alive=exec", b.Alive == AliveExec},
+		{"IdleAction=freeze", b.IdleAction == IdleFreeze},
+		{"WatchdogSec=", b.Watchdog != Never},
+		{"NotifyAccess=main", b.NotifyAccess == NotifyMain},
+	} {
+		if s.set {
+			keys = append(keys, s.key)
+		}
+	}
+	return keys
 }
 
 // place tells where the backend's settings are to be written.

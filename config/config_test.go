@@ -49,6 +49,7 @@ func TestSet(t *testing.T) {
 		{"dest", "localhost:80", func(c *Config) any { return c.Backend.Address.String() }, "localhost:80"},
 		{"dest", "/run/b.sock:0", func(c *Config) any { return c.Backend.Address.String() }, "/run/b.sock:0"},
 		{"dest", "auto", func(c *Config) any { return c.Backend.AddressAuto }, true},
+		{"unit", "mariadb.service", func(c *Config) any { return c.Backend.Unit }, "mariadb.service"},
 		{"user", "mysql", func(c *Config) any { return c.Backend.User }, "mysql"},
 		{"group", "33", func(c *Config) any { return c.Backend.Group }, "33"},
 		{"environment", `A=1 "B=2 3"`, func(c *Config) any { return strings.Join(c.Backend.Environment, "|") }, "A=1|B=2 3"},
@@ -140,6 +141,9 @@ func TestSetRefuses(t *testing.T) {
 		{"queue", "2147483648", "too large"},
 		{"exit-idle-time", "999ms", "too short"},
 		{"exit-idle-time", "0", "too short"},
+		{"unit", "mariadb", "its whole name"},
+		{"unit", "a b.service", "its whole name"},
+		{"unit", "mariadb.socket", "its whole name"},
 		{"user", "a b", "not one word"},
 		{"environment", "=1", "not NAME=VALUE"},
 		{"environment-file", "x", "not an absolute path"},
@@ -220,6 +224,62 @@ func TestCheck(t *testing.T) {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("%s: no %q in %q", tt.name, part, err)
 			}
+		}
+	}
+}
+
+func TestCheckUnit(t *testing.T) {
+	var tests = []struct{ name, flag, value, refused string }{
+		{"nothing else", "dest", "3306", ""},
+		{"by connect", "ready-when", "connect", ""},
+		{"at once", "ready-when", "none", ""},
+		{"another patience", "stop", "15min", ""},
+		{"recycled", "recycle-memory", "1G", ""},
+		{"asked by connect", "alive", "connect", ""},
+		{"working directory", "workdir", "/srv", "WorkingDirectory="},
+		{"user", "user", "mysql", "User="},
+		{"group", "group", "mysql", "Group="},
+		{"environment", "environment", "A=1", "Environment="},
+		{"environment file", "environment-file", "/etc/default/x", "EnvironmentFile="},
+		{"umask", "umask", "022", "UMask="},
+		{"nice", "nice", "1", "Nice="},
+		{"oom", "oom-score-adjust", "1", "OOMScoreAdjust="},
+		{"limit", "limit-nofile", "1024", "LimitNOFILE="},
+		{"auto", "dest", "auto", "Address=auto"},
+		{"notify", "ready-when", "notify", "Ready=notify"},
+		{"exec", "ready-when", "exec:true", "Ready=exec"},
+		{"log", "ready-when", "log:ready", "Ready=log"},
+		{"fd", "ready-when", "fd:3", "Ready=fd"},
+		{"stop signal", "stop-signal", "SIGINT", "StopSignal="},
+		{"stop command", "stop-command", "true", "StopCommand="},
+		{"asked by command", "alive", "exec:true", "Alive=exec"},
+		{"frozen", "idle-action", "freeze", "IdleAction=freeze"},
+		{"watchdog", "watchdog", "1min", "WatchdogSec="},
+		{"notify access", "notify-access", "main", "NotifyAccess=main"},
+	}
+	for _, tt := range tests {
+		c := Default()
+		for _, a := range [][2]string{{"unit", "mariadb.service"}, {"dest", "3306"}, {tt.flag, tt.value}} {
+			if err := c.Set(a[0], a[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := c.Check()
+		if (err == nil) != (tt.refused == "") {
+			t.Errorf("%s: got error %v", tt.name, err)
+		} else if err != nil && !strings.Contains(err.Error(), "no room for "+tt.refused+", which") {
+			t.Errorf("%s: no %q alone in %q", tt.name, tt.refused, err)
+		}
+	}
+}
+
+func TestCheckUnitAndCommand(t *testing.T) {
+	c := Default()
+	c.Backend.Unit, c.Backend.Exec = "mariadb.service", []string{"mariadbd"}
+	err := c.Check()
+	for _, part := range []string{"no room for Exec=,", "systemctl edit mariadb.service", "without an address"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("no %q in %v", part, err)
 		}
 	}
 }

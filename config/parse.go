@@ -194,6 +194,15 @@ func parseLimitNOFILE(c *Config, value string) error {
 	return nil
 }
 
+// parseUnit wants the whole name: systemctl adds the suffix, D-Bus does not.
+func parseUnit(c *Config, value string) error {
+	if strings.ContainsAny(value, " \t\x00/") || value != "" && !strings.HasSuffix(value, ".service") {
+		return fmt.Errorf("%.60q is no service: write its whole name, such as mariadb.service", value)
+	}
+	c.Backend.Unit = value
+	return nil
+}
+
 func parseWorkingDirectory(c *Config, value string) error {
 	if value != "" && !filepath.IsAbs(value) {
 		return fmt.Errorf("%.60q is not an absolute path", value)

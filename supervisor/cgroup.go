@@ -19,6 +19,9 @@ type cgroup struct {
 	dir string
 }
 
+// hierarchies are where systemd mounts the unified one.
+var hierarchies = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+
 // delegatedCgroup is the cgroup that this process lives in, if systemd has
 // delegated it to us (Delegate=yes); else nil: cgroups have one writer, and we
 // must not become a second one (systemd's CGROUP_DELEGATION document).
@@ -32,7 +35,7 @@ func delegatedCgroup() *cgroup {
 		if !ok {
 			continue
 		}
-		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		for _, mount := range hierarchies {
 			if dir := filepath.Join(mount, path); isDelegated(dir) {
 				return &cgroup{dir}
 			}
@@ -43,7 +46,7 @@ func delegatedCgroup() *cgroup {
 
 // isDelegated looks for systemd's mark; the trusted one is seen by root alone.
 func isDelegated(dir string) bool {
-	if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err != nil {
+	if !(&cgroup{dir}).exists() {
 		return false
 	}
 	mark := make([]byte, 8)
@@ -53,6 +56,12 @@ func isDelegated(dir string) bool {
 		}
 	}
 	return false
+}
+
+// exists tells whether the folder is a cgroup.
+func (c *cgroup) exists() bool {
+	_, err := os.Stat(filepath.Join(c.dir, "cgroup.procs"))
+	return err == nil
 }
 
 // backends counts the cgroups that this process has made.

@@ -27,12 +27,14 @@ const (
 	outputPatience = time.Second
 )
 
-// child is one generation of the backend. Its fields are written before its
+// child is one generation of the backend: a process that we started, or a unit
+// of systemd's, which has no proc, notify, output, ready or told. Its fields are written before its
 // goroutines start; what changes later is atomic.
 type child struct {
 	s      *Supervisor
 	gen    uint64
-	argv   []string
+	unit   unit     // name of the unit; "": a process of ours
+	argv   []string // the command; of a unit, its name
 	order  order    // how it was launched; others are launched beside it the same way
 	env    []string // its environment
 	place           // where it is to listen, for its leases
@@ -55,42 +57,55 @@ type child struct {
 	leave      context.CancelFunc     // ends gone
 }
 
-// launchChild starts a child. It may take as long as the resolver does.
-func (s *Supervisor) launchChild(gen uint64) (*child, error) {
-	c := &child{s: s, gen: gen}
+// launchChild starts a child. It may take as long as the resolver does, or
+// systemd with a unit; ctx ends when that is not wanted any more.
+func (s *Supervisor) launchChild(ctx context.Context, gen uint64) (*child, error) {
+	c := &child{s: s, gen: gen, unit: unit(s.cfg.Unit), told: make(chan struct{})}
 	c.place.child = c
-	ctx, cancel := context.WithTimeout(context.Background(), min(s.cfg.StartTimeout, time.Minute))
-	defer cancel()
+	c.gone, c.leave = context.WithCancel(context.Background())
 	if err := c.chooseAddress(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.checkFree(); err != nil {
+	launch := c.launchProcess
+	if c.unit != "" {
+		launch = c.launchUnit
+	}
+	if err := launch(ctx); err != nil {
 		return nil, err
+	}
+	return c, nil
+}
+
+// launchProcess starts a process of ours, which takes no time worth ending.
+func (c *child) launchProcess(context.Context) error {
+	if err := c.checkFree(); err != nil {
+		return err
 	}
 	path, err := executable(c.argv[0])
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := c.launch(path); err != nil {
-		return nil, err
-	}
-	c.gone, c.leave = context.WithCancel(context.Background())
-	c.told = make(chan struct{})
-	return c, nil
+	return c.launch(path)
 }
 
 // follow has the goroutines of a launched child begin; the owner knows the
 // child by now, which they will speak of.
 func (c *child) follow() {
+	go c.watch()
+	if c.unit != "" {
+		go c.waitUnit()
+		return
+	}
 	go c.wait()
 	go c.relayOutput()
 	go c.notify.serve(c)
-	go c.watch()
 }
 
 // chooseAddress settles where this generation listens and what its command is.
 func (c *child) chooseAddress(ctx context.Context) error {
 	cfg := &c.s.cfg
+	ctx, cancel := context.WithTimeout(ctx, min(cfg.StartTimeout, time.Minute))
+	defer cancel()
 	c.argv = append([]string(nil), cfg.Command...)
 	if !cfg.Auto {
 		addrs, err := cfg.Address.Resolve(ctx)
@@ -240,15 +255,24 @@ func (c *child) awaitMain() (status string, ok bool) {
 // terminate asks the tree to end.
 func (c *child) terminate() {
 	c.terminated.Store(true)
-	if argv := c.s.cfg.StopCommand; len(argv) > 0 {
+	switch argv := c.s.cfg.StopCommand; {
+	case c.unit != "":
+		go c.stopUnit()
+	case len(argv) > 0:
 		go c.stopBy(argv)
-		return
+	default:
+		c.tree.terminate(c.s.cfg.StopSignal)
 	}
-	c.tree.terminate(c.s.cfg.StopSignal)
 }
 
 // kill ends the tree; wait will see it.
-func (c *child) kill() { go c.tree.kill() }
+func (c *child) kill() {
+	if c.unit != "" {
+		go c.killUnit()
+		return
+	}
+	go c.tree.kill()
+}
 
 // relayOutput tells the child's output line by line.
 func (c *child) relayOutput() {

@@ -9,7 +9,7 @@ type Event interface{ supervisorEvent() }
 type LaunchEvent struct {
 	Generation uint64
 	PID        int
-	Command    []string
+	Command    []string // argv; of a unit, its name alone
 }
 
 // ReadyEvent: it is ready.
@@ -88,8 +88,8 @@ type TextEvent struct {
 	Text       string
 }
 
-// NotifyEvent: a message on the notify socket was not accepted, or the tree
-// could not be frozen or thawed.
+// NotifyEvent: a message on the notify socket was not accepted, the tree could
+// not be frozen or thawed, or systemd did not stop or kill the unit.
 type NotifyEvent struct {
 	Generation uint64
 	Err        error

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -64,6 +65,8 @@ type owner struct {
 	fires   time.Time   // when timer fires
 	age     *time.Timer // recycles the child at RecycleAge; nil: none
 	weighed time.Time   // when the child's memory was looked at last
+
+	abandon context.CancelCauseFunc // ends the launch of generation m.gen, and why; nil: there was none yet
 
 	watchdog *time.Timer   // fires when the child is silent; nil: none
 	silence  time.Duration // how long it may be silent; 0: for ever
@@ -185,16 +188,24 @@ func (o *owner) start(gen uint64) {
 	o.began, o.readyAt, o.cause, o.reason = time.Now(), time.Time{}, nil, ""
 	o.silence = o.cfg.Watchdog
 	o.m.quota = shorten(o.cfg.RecycleConnections, o.cfg.RecycleJitter)
+	ctx, abandon := context.WithCancelCause(context.Background())
+	o.abandon = abandon
 	go func() {
-		c, err := o.launchChild(gen)
+		c, err := o.launchChild(ctx, gen)
 		o.send(launch{gen, c, err})
 	}()
 }
 
-// terminate has the child end; before it is launched there is nothing to
-// signal, and the machine will say it again.
+// terminate has the child end. Before it is launched there is nothing to
+// signal: a launch that takes its time is abandoned, and if it succeeds all the
+// same the machine will say it again.
 func (o *owner) terminate() {
 	if o.child == nil {
+		cause := ErrShutdown
+		if !o.m.closing {
+			cause = fmt.Errorf("it did not start within %v (StartTimeoutSec=, --start)", o.m.startTimeout)
+		}
+		o.abandon(cause)
 		return
 	}
 	reason := o.reason

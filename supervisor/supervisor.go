@@ -1,6 +1,7 @@
-// Package supervisor keeps one backend process: it starts it when somebody
-// asks, knows when it is ready, stops it when nobody has used it for a while,
-// restarts it with growing pauses when it fails, and leaves nothing of it.
+// Package supervisor keeps one backend: it starts it when somebody asks, knows
+// when it is ready, stops it when nobody has used it for a while, restarts it
+// with growing pauses when it fails, and leaves nothing of it. The backend is a
+// process that it starts itself, or a unit that it has systemd start (unit.go).
 //
 //	Stopped  ── asked ─────────────▶ Starting
 //	Starting ── ready ─────────────▶ Ready
@@ -79,7 +80,8 @@ const (
 // Config says what to keep, and how. Durations of 0 are taken as they are,
 // math.MaxInt64 is "never".
 type Config struct {
-	Command []string      // argv; a name without slash is looked up in PATH; nil: the backend is not ours (External)
+	Command []string      // argv; a name without slash is looked up in PATH
+	Unit    string        // instead: a service of systemd's, started and stopped over D-Bus; "" and no Command: the backend is not ours (External)
 	Dir     string        // its working directory; "": ours
 	Address sockaddr.Name // where it listens
 	Auto    bool          // instead: a free TCP port of 127.0.0.1, as $PORT and as {port} in Command
@@ -220,7 +222,7 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s := &Supervisor{cfg: cfg, inbox: make(chan any), done: make(chan struct{})}
 	s.status.State, s.status.Since = Stopped, time.Now()
-	if len(cfg.Command) == 0 {
+	if s.cfg.external() {
 		s.status.State = External
 		close(s.done)
 		return s, nil
@@ -250,7 +252,7 @@ func (c *Config) fill() error {
 	if c.StopSignal == 0 {
 		c.StopSignal = unix.SIGTERM
 	}
-	if err := c.checkReady(); err != nil {
+	if err := errors.Join(c.checkReady(), c.checkUnit()); err != nil {
 		return err
 	}
 	if c.Address.IsZero() && !c.Auto {
@@ -258,6 +260,25 @@ func (c *Config) fill() error {
 	}
 	if c.Auto && len(c.Command) == 0 {
 		return errors.New("a free port needs a command to be told to")
+	}
+	return nil
+}
+
+// external tells whether the backend is somebody else's to start.
+func (c *Config) external() bool { return len(c.Command) == 0 && c.Unit == "" }
+
+// checkUnit refuses what we could only do to a process of ours.
+func (c *Config) checkUnit() error {
+	if c.Unit == "" {
+		return nil
+	}
+	switch c.Ready {
+	case ReadyListen, ReadyConnect, ReadyNone:
+	default:
+		return fmt.Errorf("readiness %q is not for a unit: systemd itself knows when it is started", c.Ready)
+	}
+	if len(c.Command) > 0 || len(c.StopCommand) > 0 || len(c.AliveCommand) > 0 || c.Freeze {
+		return errors.New("a unit has its own commands, and is not ours to freeze")
 	}
 	return nil
 }
@@ -289,7 +310,7 @@ func (c *Config) checkReady() error {
 // It blocks through failed starts and their pauses until ctx ends: then it
 // fails with the cause of that.
 func (s *Supervisor) Acquire(ctx context.Context) (*Lease, error) {
-	if len(s.cfg.Command) == 0 {
+	if s.cfg.external() {
 		addrs, err := s.cfg.Address.Resolve(ctx)
 		if err != nil {
 			return nil, err
