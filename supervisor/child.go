@@ -212,6 +212,7 @@ func (c *child) wait() {
 	c.tree.await()
 	c.notify.close()
 	<-c.notify.deaf
+	ours.forget(int(c.main.Load()))
 	c.tree.reap()
 	// All who could write are gone, so end of file is at hand; should somebody
 	// outside have got hold of the pipe, that is not worth waiting for. The last

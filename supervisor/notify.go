@@ -139,7 +139,7 @@ func (c *child) obeyMainPID(m map[string]string) error {
 		return nil
 	}
 	pid, err := strconv.Atoi(text)
-	if err != nil || pid <= 0 || !c.tree.contains(pid) {
+	if err != nil || !c.tree.contains(pid) {
 		return fmt.Errorf("MAINPID=%.20q on the notify socket is ignored: it is not one of the backend's processes", text)
 	}
 	old := int(c.main.Swap(int64(pid)))
@@ -147,8 +147,9 @@ func (c *child) obeyMainPID(m map[string]string) error {
 		return nil
 	}
 	ours.adopt(pid)
-	if old != c.pid {
+	if old != c.pid { // nobody waits for that one any more, and it may have ended already
 		ours.forget(old)
+		c.tree.reap()
 	}
 	c.s.send(succession{c.gen, pid})
 	return nil

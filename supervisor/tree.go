@@ -132,10 +132,8 @@ func (t *tree) await() {
 	}
 }
 
-// reap collects what ended of the tree and came to us. Nothing names a main
-// process any more.
+// reap collects what ended of the tree and came to us.
 func (t *tree) reap() {
-	ours.forget(int(t.main.Load()))
 	if t.reaper {
 		ours.reapOrphans()
 	}

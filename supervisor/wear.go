@@ -29,7 +29,7 @@ func (o *owner) beginAge() {
 	if o.cfg.AliveInterval > 0 {
 		go o.child.checkAlive()
 	}
-	if limit := o.cfg.RecycleAge; limit != 0 && limit != forever && o.age == nil {
+	if limit := o.cfg.RecycleAge; limit != 0 && limit != forever {
 		limit = time.Duration(shorten(int(limit), o.cfg.RecycleJitter))
 		o.age = time.AfterFunc(limit, func() {
 			o.send(worn{recycle{gen}, fmt.Sprintf("recycling it after %v (RecycleAgeSec=)", limit.Round(time.Second))})
