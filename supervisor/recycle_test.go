@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"net"
 	"runtime"
 	"strings"
@@ -149,26 +150,24 @@ func TestRecycledByAge(t *testing.T) {
 }
 
 func TestRecycledByMemory(t *testing.T) {
-	st := recycling(t, Config{Command: play("eat=160", "run=notify=READY=1", "stay"), Ready: ReadyNotify, RecycleMemory: 128 << 20})
-	lease := st.acquire()
+	st := recycling(t, Config{Command: play("pid=awaits", "await", "eat=160", "say=full", "stay"), Ready: ReadyNone, RecycleMemory: 128 << 20})
+	st.acquire().Release() // it is small yet
+	signalTo(t, number(st.hears("awaits")), unix.SIGUSR1)
+	st.hears("full")
 	if used := st.Memory(); used < 160<<20 || used > 512<<20 {
 		t.Errorf("it uses %d bytes", used)
 	}
-	lease.Release()
-	if reason := st.stopReason(1); !strings.Contains(reason, "MiB (RecycleMemory=)") {
+	eventually(t, "it is recycled after one of its leases", func() bool {
+		st.acquire().Release()
+		return len(events[StopEvent](st)) > 0
+	})
+	var size int
+	if reason := st.stopReason(1); !strings.HasSuffix(reason, "(RecycleMemory=)") {
 		t.Errorf("%q", reason)
+	} else if _, err := fmt.Sscanf(reason, "recycling it at %d MiB", &size); err != nil || size < 160 {
+		t.Errorf("%q (%v), and it has eaten 160 MiB", reason, err)
 	}
 	st.awaitReady(2)
-}
-
-func TestSmallBackendIsNotRecycledByMemory(t *testing.T) {
-	st := recycling(t, Config{RecycleMemory: 1 << 40, RecycleConnections: 2})
-	for range 2 {
-		st.acquire().Release()
-	}
-	if reason := st.stopReason(1); !strings.Contains(reason, "RecycleConnections=") {
-		t.Errorf("%q", reason)
-	}
 }
 
 func TestShorten(t *testing.T) {
@@ -178,6 +177,7 @@ func TestShorten(t *testing.T) {
 		{100, 20, 80, 100},
 		{1, 100, 1, 1},
 		{1000, 100, 1, 1000},
+		{100, 1000, 1, 100},
 		{int(time.Hour), 10, int(54 * time.Minute), int(time.Hour)},
 	} {
 		seen := map[int]bool{}
@@ -230,23 +230,25 @@ func (st *stage) connect() net.Conn {
 	return conn
 }
 
-func TestAThousandGenerations(t *testing.T) {
+// A thousand are recycled by the end-to-end tests; a goroutine shows only here.
+func TestHundredsOfGenerationsLeaveNothing(t *testing.T) {
+	const generations = 300
 	st := recycling(t, Config{Command: []string{"/bin/sleep", "1000"}, Ready: ReadyNone, RecycleConnections: 1})
 	st.acquire().Release()
 	st.awaitReady(2)
 	fds, goroutines, children := openFiles(t), runtime.NumGoroutine(), ours.number()
-	for range 1000 {
+	for range generations {
 		st.acquire().Release()
 	}
-	st.awaitReady(1002)
+	st.awaitReady(generations + 2)
 	if n := ours.number(); n != children {
 		t.Errorf("%d children are known, %d before", n, children)
 	}
 	eventually(t, "no fd and no goroutine is left", func() bool {
 		return openFiles(t) <= fds && runtime.NumGoroutine() <= goroutines
 	})
-	if n := len(events[ExitEvent](st)); n != 1001 {
-		t.Errorf("%d ends, want 1001", n)
+	if n := len(events[ExitEvent](st)); n != generations+1 {
+		t.Errorf("%d ends, want %d", n, generations+1)
 	}
 	st.Shutdown(t.Context())
 	st.leavesNothing()

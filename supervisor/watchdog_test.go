@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"bytes"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -121,4 +123,17 @@ func TestNoWatchdogInTheEnvironment(t *testing.T) {
 			}
 		}
 	}
+}
+
+// READY=1 comes again after each reload.
+func TestLivenessIsCheckedByOne(t *testing.T) {
+	st := open(t, Config{Command: play("notify=READY=1", "notify=READY=1", "notify=READY=1", "barrier", "stay"),
+		Address: somewhere(), Ready: ReadyNotify, AliveInterval: time.Hour})
+	st.acquire()
+	st.hears("past the barrier")
+	st.acquire() // answered after what came before it
+	eventually(t, "one goroutine checks", func() bool {
+		stacks := make([]byte, 1<<20)
+		return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("checkAlive(")) == 1
+	})
 }
