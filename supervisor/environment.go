@@ -28,7 +28,11 @@ func (c *child) environment() ([]string, error) {
 			env = append(env, v)
 		}
 	}
-	if u, err := lookUser(cfg.Surroundings.User); err == nil && cfg.Surroundings.User != "" {
+	if name := cfg.Surroundings.User; name != "" {
+		u, err := lookUser(name)
+		if err != nil {
+			return nil, fmt.Errorf("cannot find the user %q (User=): %w", name, err)
+		}
 		env = setAll(env, userVariables(u))
 	}
 	env = setAll(env, cfg.Surroundings.Environment)

@@ -213,6 +213,10 @@ func (c *child) holder(addr sockaddr.Addr) (held bool, stranger *strangerError, 
 	for i, l := range listeners {
 		inodes[i] = l.Inode
 	}
+	// Most often it is the main process; the others are found by going through /proc.
+	if pid, _ := sockdiag.Owner(inodes, []int{int(c.main.Load())}); pid != 0 {
+		return true, nil, nil
+	}
 	members := c.tree.members()
 	pid, err := sockdiag.Owner(inodes, members)
 	switch {
