@@ -29,8 +29,6 @@ const (
 	reportFD = 3
 	// notifyFD is what the command gets as fd:N of its readiness, if it wants that.
 	notifyFD = 4
-	// spareFD is above every number that fd:N may have.
-	spareFD = ReadyFDMost + 1
 )
 
 // order is what the launcher is told.
@@ -71,9 +69,10 @@ func runLauncher(o order) {
 	// started us left open. Before Linux 5.11 the latter stays.
 	syscall.CloseOnExec(reportFD)
 	_ = unix.CloseRange(reportFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	report, err := unix.FcntlInt(reportFD, unix.F_DUPFD_CLOEXEC, spareFD)
-	if err == nil && o.readyFD > 0 {
-		err = giveFD(notifyFD, o.readyFD)
+	report := reportFD
+	var err error
+	if o.readyFD > 0 {
+		report, err = giveFD(o.readyFD)
 	}
 	if err == nil {
 		err = o.carryOut()
@@ -82,16 +81,23 @@ func runLauncher(o order) {
 	os.Exit(127)
 }
 
-// giveFD has the command find fd under another number.
-func giveFD(fd, number int) error {
-	spare, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, spareFD)
+// giveFD has the command find notifyFD under another number, and moves the
+// report's fd out of its way. Only then: the fd table begins with 64 entries,
+// and to let it grow in a process with threads takes the kernel 10 ms.
+func giveFD(number int) (report int, err error) {
+	above := number + 1
+	report, err = unix.FcntlInt(reportFD, unix.F_DUPFD_CLOEXEC, above)
 	if err != nil {
-		return fmt.Errorf("cannot give the command its fd %d: %w", number, err)
+		return reportFD, fmt.Errorf("cannot give the command its fd %d: %w", number, err)
 	}
-	if err := unix.Dup3(spare, number, 0); err != nil {
-		return fmt.Errorf("cannot give the command its fd %d: %w", number, err)
+	pipe, err := unix.FcntlInt(notifyFD, unix.F_DUPFD_CLOEXEC, above)
+	if err == nil {
+		err = unix.Dup3(pipe, number, 0)
 	}
-	return nil
+	if err != nil {
+		return report, fmt.Errorf("cannot give the command its fd %d: %w", number, err)
+	}
+	return report, nil
 }
 
 // carryOut returns only if it failed.
