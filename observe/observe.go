@@ -128,7 +128,7 @@ func (o *Observer) ended(e proxy.EndEvent) {
 	case proxy.Served:
 		entry = entry.WithFields(fields{"served": short(e.Inside), "in": e.FromClient, "out": e.FromBackend})
 		if e.Err != nil {
-			entry.Infof("served, and ended by %s", because(e))
+			entry.Infof("served, and ended%s", because(e))
 			return
 		}
 		entry.Info("served")
@@ -143,9 +143,9 @@ func (o *Observer) ended(e proxy.EndEvent) {
 
 func because(e proxy.EndEvent) string {
 	if e.FailedSide == "" {
-		return e.Err.Error()
+		return ": " + e.Err.Error()
 	}
-	return "the " + e.FailedSide + ": " + e.Err.Error()
+	return " by the " + e.FailedSide + ": " + e.Err.Error()
 }
 
 // remind says something at most once in a while.

@@ -85,7 +85,7 @@ func TestConnectionEvents(t *testing.T) {
 		{proxy.EndEvent{Client: named, Outcome: proxy.Served, Err: syscall.ECONNRESET, FailedSide: "client"},
 			"<6>served, and ended by the client: connection reset by peer client=unix in=0 listener=web out=0 served=0s session=6 waited=0s"},
 		{proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Err: proxy.ErrStopping},
-			"<6>served, and ended by tiproxy is stopping client=192.0.2.9:1234 in=0 out=0 served=0s session=5 waited=0s"},
+			"<6>served, and ended: tiproxy is stopping client=192.0.2.9:1234 in=0 out=0 served=0s session=5 waited=0s"},
 		{proxy.EndEvent{Client: visitor, Outcome: proxy.Refused, Err: gate.ErrFull},
 			"<4>refused: the line is full; QueueLength= (--queue) bounds the line, MaxConnections= (--connections) those inside client=192.0.2.9:1234 session=5 waited=0s"},
 		{proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp, Waited: time.Minute},

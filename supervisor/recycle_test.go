@@ -230,9 +230,9 @@ func (st *stage) connect() net.Conn {
 	return conn
 }
 
-// A thousand are recycled by the end-to-end tests; a goroutine shows only here.
-func TestHundredsOfGenerationsLeaveNothing(t *testing.T) {
-	const generations = 300
+// The end-to-end tests recycle as many; a goroutine shows only here.
+func TestAThousandGenerationsLeaveNothing(t *testing.T) {
+	const generations = 1000
 	st := recycling(t, Config{Command: []string{"/bin/sleep", "1000"}, Ready: ReadyNone, RecycleConnections: 1})
 	st.acquire().Release()
 	st.awaitReady(2)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
 )
@@ -101,9 +102,9 @@ func TestUnitThatCannotBeStartedIsExplained(t *testing.T) {
 			}
 			u := enable(t, "tiproxy", files)
 			waitForClose(t, dial(t, "tcp", "127.0.0.1:4000"))
-			if journal := u.journal(); !mentions(journal, append(tt.want, "cannot start the backend")...) {
-				t.Errorf("no line of the journal has all of %q", tt.want)
-			}
+			eventually(t, fmt.Sprintf("a line of the journal has all of %q", tt.want), func() bool {
+				return mentions(u.journal(), append(tt.want, "cannot start the backend")...)
+			})
 			eventually(t, "the slow unit is not left starting", func() bool { return stateOf(t, "slow.service") == "inactive" })
 			u.mustListen()
 		})
