@@ -60,7 +60,11 @@ func (c *child) stopBy(argv []string) {
 	if err != nil && c.gone.Err() == nil {
 		c.s.emit(NotifyEvent{c.gen, fmt.Errorf("cannot stop the backend by StopCommand=: %w", err)})
 	}
-	c.tree.terminate(c.s.cfg.StopSignal)
+	select {
+	case <-c.told: // nothing of it is left, and what lives by now is another's
+	default:
+		c.tree.terminate(c.s.cfg.StopSignal)
+	}
 }
 
 // checkAlive asks a ready child again and again whether it still answers. Two
