@@ -10,10 +10,10 @@ import (
 )
 
 // runAside runs a command beside the child: as the same user, in its cgroup
-// and with its environment, to which more is added; what it writes is told as
+// and with its environment, which also has MAINPID; what it writes is told as
 // the child's output. It fails if the command does, or when ctx ends: then the
 // command is killed, and whatever it started in its session.
-func (c *child) runAside(ctx context.Context, argv []string, more ...string) error {
+func (c *child) runAside(ctx context.Context, argv []string) error {
 	path, err := executable(argv[0])
 	if err != nil {
 		return err
@@ -24,7 +24,8 @@ func (c *child) runAside(ctx context.Context, argv []string, more ...string) err
 	}
 	o := c.order
 	o.path, o.argv, o.readyFD = path, argv, 0
-	p, err := c.s.forker.start(o, setAll(c.env, more), theirs, nil)
+	env := setAll(c.env, []string{fmt.Sprintf("MAINPID=%d", c.main.Load())})
+	p, err := c.s.forker.start(o, env, theirs, nil)
 	theirs.Close()
 	if err != nil {
 		output.Close()
@@ -56,7 +57,7 @@ func (c *child) runAside(ctx context.Context, argv []string, more ...string) err
 // stopBy runs StopCommand, and has the rest of the tree end by the signal. A
 // command that hangs ends with the child, which the owner's patience sees to.
 func (c *child) stopBy(argv []string) {
-	err := c.runAside(c.gone, argv, fmt.Sprintf("MAINPID=%d", c.main.Load()))
+	err := c.runAside(c.gone, argv)
 	if err != nil && c.gone.Err() == nil {
 		c.s.emit(NotifyEvent{c.gen, fmt.Errorf("cannot stop the backend by StopCommand=: %w", err)})
 	}
@@ -74,7 +75,7 @@ func (c *child) checkAlive() {
 		ctx, cancel := context.WithTimeout(c.gone, max(c.s.cfg.AliveInterval, connectPatience))
 		defer cancel()
 		if argv := c.s.cfg.AliveCommand; len(argv) > 0 {
-			return c.runAside(ctx, argv, fmt.Sprintf("MAINPID=%d", c.main.Load()))
+			return c.runAside(ctx, argv)
 		}
 		return c.answers(ctx)
 	}

@@ -28,8 +28,8 @@ const (
 )
 
 // child is one generation of the backend: a process that we started, or a unit
-// of systemd's, which has no proc, notify, output, ready or told. Its fields are written before its
-// goroutines start; what changes later is atomic.
+// of systemd's, which has no proc, notify, output, ready or told. Its fields
+// are written before its goroutines start; what changes later is atomic.
 type child struct {
 	s      *Supervisor
 	gen    uint64
@@ -286,7 +286,8 @@ func (c *child) relayOutput() {
 func (c *child) tellLines(output *os.File, pid int) {
 	defer output.Close()
 	r := bufio.NewReaderSize(output, lineMax)
-	cut := false // the line goes on that was told last
+	awaited := c.s.cfg.Ready == ReadyLog && pid == c.pid // the line that says it
+	cut := false                                         // the line goes on that was told last
 	for {
 		piece, err := r.ReadSlice('\n')
 		text, whole := strings.CutSuffix(string(piece), "\n")
@@ -295,7 +296,8 @@ func (c *child) tellLines(output *os.File, pid int) {
 		}
 		if text != "" || whole && !cut {
 			c.s.emit(OutputEvent{c.gen, pid, text})
-			if c.s.cfg.Ready == ReadyLog && pid == c.pid && c.s.cfg.ReadyLog.MatchString(text) {
+			if awaited && c.s.cfg.ReadyLog.MatchString(text) {
+				awaited = false
 				c.becomeReady()
 			}
 		}

@@ -58,8 +58,10 @@ func userVariables(u *user.User) []string {
 	return []string{"USER=" + u.Username, "LOGNAME=" + u.Username, "HOME=" + u.HomeDir}
 }
 
-// setAll puts variables over env.
+// setAll answers env with variables put over it, and leaves env as it is: the
+// child's may be in use by two commands beside it at once.
 func setAll(env, over []string) []string {
+	env = slices.Clone(env)
 	for _, v := range over {
 		name, _, _ := strings.Cut(v, "=")
 		env = slices.DeleteFunc(env, func(old string) bool { return strings.HasPrefix(old, name+"=") })

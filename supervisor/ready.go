@@ -94,7 +94,7 @@ func (c *child) awaitNewline() {
 func (c *child) succeeds() (bool, error) {
 	ctx, cancel := context.WithTimeout(c.gone, execPatience)
 	defer cancel()
-	err := c.runAside(ctx, c.s.cfg.ReadyCommand, fmt.Sprintf("MAINPID=%d", c.main.Load()))
+	err := c.runAside(ctx, c.s.cfg.ReadyCommand)
 	return err == nil, err
 }
 
@@ -209,10 +209,7 @@ func (c *child) holder(addr sockaddr.Addr) (held bool, stranger *strangerError, 
 	if err != nil || len(listeners) == 0 {
 		return false, nil, err
 	}
-	inodes := make([]uint64, len(listeners))
-	for i, l := range listeners {
-		inodes[i] = l.Inode
-	}
+	inodes := inodesOf(listeners)
 	// Most often it is the main process; the others are found by going through /proc.
 	if pid, _ := sockdiag.Owner(inodes, []int{int(c.main.Load())}); pid != 0 {
 		return true, nil, nil
@@ -233,6 +230,14 @@ func (c *child) holder(addr sockaddr.Addr) (held bool, stranger *strangerError, 
 	return false, findStranger(addr, inodes), nil
 }
 
+func inodesOf(listeners []sockdiag.Listener) []uint64 {
+	inodes := make([]uint64, len(listeners))
+	for i, l := range listeners {
+		inodes[i] = l.Inode
+	}
+	return inodes
+}
+
 func findStranger(addr sockaddr.Addr, inodes []uint64) *strangerError {
 	pid, comm := sockdiag.AnyOwner(inodes)
 	return &strangerError{addr, pid, comm}
@@ -250,11 +255,7 @@ func (c *child) checkFree() error {
 			return err
 		}
 		if len(listeners) > 0 {
-			inodes := make([]uint64, len(listeners))
-			for i, l := range listeners {
-				inodes[i] = l.Inode
-			}
-			return findStranger(addr, inodes)
+			return findStranger(addr, inodesOf(listeners))
 		}
 	}
 	return nil

@@ -75,6 +75,17 @@ func TestSurroundingsThatCannotBe(t *testing.T) {
 	}
 }
 
+func TestSetAllLeavesItsSourceAlone(t *testing.T) {
+	env := append(make([]string, 0, 8), "A=1", "B=2", "C=3")
+	got := setAll(env, []string{"A=4", "D=5"})
+	if want := []string{"B=2", "C=3", "A=4", "D=5"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if want := []string{"A=1", "B=2", "C=3", ""}; !slices.Equal(env[:4], want) {
+		t.Errorf("the source is %q, want %q", env[:4], want)
+	}
+}
+
 func FuzzEnvironment(f *testing.F) {
 	f.Add("A=1\n# x\n;y\nB='2 3'\nC=\"\"\n")
 	f.Add("=\n")

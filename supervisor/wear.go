@@ -70,7 +70,7 @@ func (o *owner) beat(every time.Duration) {
 	if every > 0 {
 		o.silence = every
 	}
-	if o.silence == 0 || o.readyAt.IsZero() || o.m.state == Stopping || o.m.state == Frozen {
+	if o.silence == 0 || o.silence == forever || o.readyAt.IsZero() || o.m.state == Stopping || o.m.state == Frozen {
 		return
 	}
 	if o.watchdog != nil {
