@@ -23,6 +23,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tiproxy/tiproxy/access"
+	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/sockaddr"
 )
 
@@ -40,6 +42,8 @@ var ErrNoBackend = errors.New("no backend configured")
 type Config struct {
 	Backend Backend
 	Gate    Gate
+	Access  Access
+	Hooks   Hooks
 	Service Service
 
 	file string // written by Load, for the messages of Check; "": no file was read
@@ -148,6 +152,9 @@ type Backend struct {
 	RecycleGrace time.Duration
 	// Watchdog is how long it may be silent, WatchdogSec=. Default Never.
 	Watchdog time.Duration
+	// SendProxy is the version of the PROXY header that it gets before each
+	// client's bytes, SendProxy=. 0, the default: it gets none.
+	SendProxy int
 	// NotifyAccess is whose sd_notify messages count, NotifyAccess=: NotifyAll,
 	// the default, or NotifyMain.
 	NotifyAccess string
@@ -167,7 +174,20 @@ const (
 	WakeConnect    = "connect"
 	WakeData       = "data"
 	TimeoutClose   = "close"
+	TimeoutReset   = "reset"
 	TimeoutRestart = "restart"
+)
+
+// The values of Fair=, WhenFull= and HookFailure=.
+const (
+	FairNo          = "no"
+	FairSource      = "source"
+	FullRefuse      = "refuse"
+	FullReset       = "reset"
+	FullMessage     = "message"
+	FullBacklog     = "backlog"
+	FailureContinue = "continue"
+	FailureClose    = "close"
 )
 
 // Gate is the section [Gate]: how many connections go through, and who waits.
@@ -175,18 +195,80 @@ type Gate struct {
 	// MaxConnections is how many go through at once, MaxConnections=. 0: no
 	// limit. Default 1.
 	MaxConnections int
+	// MaxPerSource is how many of one source do, MaxPerSource=. 0, the default:
+	// any number.
+	MaxPerSource int
 	// QueueLength is how many may wait in line, QueueLength=. 0: nobody waits.
 	// Default 1024.
 	QueueLength int
+	// QueuePerSource is how many of one source may, QueuePerSource=. 0, the
+	// default: any number.
+	QueuePerSource int
+	// Fair is whose turn it is, Fair=: FairNo, the default, or FairSource.
+	Fair string
+	// Rate bounds new connections, Rate=. Zero, the default: it does not.
+	Rate gate.Rate
 	// QueueTimeout is the longest that one may wait in line, QueueTimeoutSec=.
 	// Over 0; default Never.
 	QueueTimeout time.Duration
 	// SessionTimeout is the longest that a connection may last once it went
 	// through, SessionTimeoutSec=. Over 0; default Never.
 	SessionTimeout time.Duration
-	// OnTimeout is what that does, OnTimeout=: TimeoutClose, the default, or
-	// TimeoutRestart.
+	// SessionIdle is the longest that no byte may move on it, SessionIdleSec=.
+	// Over 0; default Never.
+	SessionIdle time.Duration
+	// OnTimeout is what these two do, OnTimeout=: TimeoutClose, the default,
+	// TimeoutReset or TimeoutRestart.
 	OnTimeout string
+	// WhenFull is what becomes of a connection that finds no place in line,
+	// WhenFull=: FullRefuse, the default, FullReset, FullMessage or FullBacklog.
+	WhenFull string
+	// FullMessage is what stands behind FullMessage's colon.
+	FullMessage []byte
+	// QueueMessage is sent to who begins to wait, QueueMessage=. Empty, the
+	// default: nothing.
+	QueueMessage []byte
+	// AbortOnClose takes a half-close in line for leaving, AbortOnClose=.
+	AbortOnClose bool
+	// KeepAlive is after how long of silence a client is asked whether it is
+	// still there, KeepAliveSec=. 1s at least; Never: as the socket unit says.
+	// Default 5min.
+	KeepAlive time.Duration
+}
+
+// Access is the section [Access]: who may come in, and who the client is.
+type Access struct {
+	// AllowFrom and DenyFrom are where clients may come from, AllowFrom= and
+	// DenyFrom=. Empty, the default: from everywhere.
+	AllowFrom, DenyFrom access.Sources
+	// Times are when they may, AccessTimes=. Empty, the default: always.
+	Times access.Times
+	// AllowUsers and AllowGroups are who may over a UNIX socket, names or
+	// numbers, AllowUsers= and AllowGroups=. Both empty, the default: everybody
+	// whom the socket's file mode lets connect.
+	AllowUsers, AllowGroups []string
+	// AcceptProxy are the proxies that say who the client is, AcceptProxy=.
+	// Empty, the default: none.
+	AcceptProxy access.Sources
+	// AcceptProxyUnix: a client of a UNIX socket is such a proxy.
+	AcceptProxyUnix bool
+}
+
+// Hooks is the section [Hooks]: commands of the administrator's. Each is empty
+// by default: none.
+type Hooks struct {
+	BeforeNext []string // before a connection is let through, BeforeNext=
+	OnTimeout  []string // a session ran into a time limit, OnTimeout=
+	OnStart    []string // the backend was started, OnStart=
+	OnReady    []string // it is ready, OnReady=
+	OnStop     []string // it has ended as it should, OnStop=
+	OnCrash    []string // it has ended unasked, or could not be started, OnCrash=
+	// Timeout is the longest that one may take, HookTimeoutSec=. Default 30s,
+	// may be Never.
+	Timeout time.Duration
+	// Failure is what becomes of a connection when BeforeNext= failed,
+	// HookFailure=: FailureContinue, the default, or FailureClose.
+	Failure string
 }
 
 // Service is the section [Service]: tiproxy's own end.
@@ -297,8 +379,12 @@ func (b *Backend) ofCommand() (keys []string) {
 
 // place tells where the backend's settings are to be written.
 func (c *Config) place() string {
+	return "in [Backend] " + c.whichFile()
+}
+
+func (c *Config) whichFile() string {
 	if c.file == "" {
-		return "in [Backend] of tiproxy.conf"
+		return "of tiproxy.conf"
 	}
-	return "in [Backend] of " + c.file
+	return "of " + c.file
 }

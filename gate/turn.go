@@ -2,133 +2,207 @@ package gate
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"time"
 )
+
+// Waiter is who waits for a turn.
+type Waiter interface {
+	// Moved is called once when the wait has ended: with nil if the turn is
+	// inside now, else with the reason why it left the line. No lock is held.
+	// It must not block: whoever gave a slot back waits for it.
+	Moved(error)
+}
 
 // state of a turn.
 type state uint8
 
 const (
-	waiting state = iota // stands in line
+	done    state = iota // gave its slot back, or was never used
+	waiting              // stands in line
+	called               // has a slot, and Before runs for it
 	inside               // has a slot
 	left                 // left the line without one
-	done                 // gave its slot back
 )
 
-// Turn is one caller's place in line, and then its slot.
+// Turn is one caller's place in line, and then its slot. It is part of the
+// caller, which need not look after it: everything is under Gate.mu.
 type Turn struct {
-	gate       *Gate         // set by Enter
-	prev, next *Turn         // neighbours while waiting; owned by line
-	moved      chan struct{} // closed when the turn leaves the line; nil: it never stood there
-	state      state         // under gate.mu
+	from       *source     // set by Enter
+	who        Waiter      // set by Enter
+	prev, next *Turn       // neighbours while waiting; owned by line
+	clock      *time.Timer // of QueueTimeout, then of SessionTimeout; nil: none runs
+	number     uint64      // counts the arrivals; set by Enter
+	state      state
 }
 
-// Waits tells whether Wait would block now. The answer may be stale at once,
-// except that a turn that does not wait never will again.
-func (t *Turn) Waits() bool {
-	t.gate.mu.Lock()
-	defer t.gate.mu.Unlock()
-	return t.state == waiting
-}
+// Waiter is who entered with the turn.
+func (t *Turn) Waiter() Waiter { return t.who }
 
-// Wait blocks until it is the turn's turn. If ctx ends first, the turn leaves
-// the line and Wait answers the cause of that; if the gate is closed, ErrClosed.
-// After an error the turn has no slot.
-func (t *Turn) Wait(ctx context.Context) error {
-	if t.moved == nil {
-		return nil
+// Done gives the slot to the next in line, or leaves the line if there was no
+// slot yet. A second call, and one on a turn that never entered, does nothing.
+func (t *Turn) Done() {
+	if t.Leave() || t.from == nil {
+		return
 	}
-	select {
-	case <-t.moved:
-	case <-ctx.Done():
-		t.leave(ctx)
-		return context.Cause(ctx)
-	}
-	t.gate.mu.Lock()
-	defer t.gate.mu.Unlock()
-	if t.state == left {
-		return ErrClosed
-	}
-	return nil
-}
-
-// leave takes the turn out of the line. It may have been let in since ctx
-// ended: nobody is there to use that slot, so it goes to the next in line.
-func (t *Turn) leave(ctx context.Context) {
-	g := t.gate
+	g := t.from.gate
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
+	if t.state == inside {
+		t.state = done
+		t.stopClock()
+		g.counts.Served++
+		g.free(t.from)
+	}
+}
+
+// Leave leaves the line, and tells whether the turn stood there: then its
+// Waiter will be told nothing.
+func (t *Turn) Leave() bool {
+	if t.from == nil {
+		return false
+	}
+	g := t.from.gate
+	g.mu.Lock()
+	defer g.unlock()
 	switch t.state {
 	case waiting:
-		g.line.remove(t)
-	case inside:
-		g.inside--
-		g.admit()
+		g.dequeue(t)
+	case called: // Before goes on, and frees the slot when it ends
 	default:
-		return // Close was faster and has counted it
+		return false
 	}
 	t.state = left
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		g.counts.TimedOut++
-	} else {
-		g.counts.Abandoned++
-	}
+	g.counts.Abandoned++
+	return true
 }
 
-// Done gives the slot to the first in line, or leaves the line if there was no
-// slot yet. A second call does nothing.
-func (t *Turn) Done() {
-	g := t.gate
+// expire is QueueTimeout, of the turn that had that number: t may be another's
+// by now.
+func (g *Gate) expire(t *Turn, number uint64) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch t.state {
-	case waiting:
-		g.line.remove(t)
-		g.counts.Abandoned++
-		t.move(left)
-	case inside:
-		t.state = done
-		g.counts.Served++
-		g.inside--
-		g.admit()
+	defer g.unlock()
+	if t.state == waiting && t.number == number {
+		g.counts.TimedOut++
+		g.sendAway(t, ErrTimeout)
 	}
 }
 
-// move ends the turn's wait; gate.mu is held.
-func (t *Turn) move(to state) {
-	t.state = to
-	close(t.moved)
+// sendAway ends a wait; g.mu is held.
+func (g *Gate) sendAway(t *Turn, why error) {
+	g.dequeue(t)
+	t.state = left
+	g.tell(t, why)
 }
 
-// line is a list of waiting turns in which each of them can leave at once.
-// A slice would have to be searched when a client in the middle hangs up.
-type line struct {
-	first, last *Turn // nil: empty
-	n           int
+// tell has a waiter hear what became of it, once the lock is given back.
+func (g *Gate) tell(t *Turn, err error) {
+	who := t.who // by then t may be another's
+	g.told = append(g.told, func() { who.Moved(err) })
 }
 
-func (l *line) push(t *Turn) {
-	t.prev = l.last
-	if l.last == nil {
-		l.first = t
-	} else {
-		l.last.next = t
-	}
-	l.last = t
-	l.n++
+// dequeue takes a waiting turn out of the line; g.mu is held.
+func (g *Gate) dequeue(t *Turn) {
+	g.unlink(t)
+	g.settle(t.from)
 }
 
-func (l *line) remove(t *Turn) {
-	if t.prev == nil {
-		l.first = t.next
-	} else {
-		t.prev.next = t.next
+// unlink is dequeue for those who settle the source themselves.
+func (g *Gate) unlink(t *Turn) {
+	t.stopClock()
+	t.from.line.remove(t)
+	g.queued--
+}
+
+// call gives a turn that is in no line its slot; g.mu is held. One that comes
+// straight from Enter is not told, its caller sees it inside.
+func (g *Gate) call(t *Turn) {
+	waited, from := t.state == waiting, t.from
+	g.inside++
+	from.inside++
+	g.settle(from)
+	if g.opts.Before != nil {
+		t.state = called
+		o, number := g.opts, t.number
+		g.told = append(g.told, func() { go g.before(t, number, from, o) })
+		return
 	}
-	if t.next == nil {
-		l.last = t.prev
-	} else {
-		t.next.prev = t.prev
+	g.letIn(t)
+	if waited {
+		g.tell(t, nil)
 	}
-	t.prev, t.next = nil, nil
-	l.n--
+}
+
+// letIn puts a turn inside; g.mu is held.
+func (g *Gate) letIn(t *Turn) {
+	t.state = inside
+	if limit := g.opts.SessionTimeout; limit > 0 && g.opts.Late != nil {
+		number, tell := t.number, g.opts.Late
+		t.clock = time.AfterFunc(limit, func() { g.late(t, number, tell) })
+	}
+}
+
+// late is SessionTimeout, of the turn that had that number.
+func (g *Gate) late(t *Turn, number uint64, tell func(*Turn)) {
+	g.mu.Lock()
+	defer g.unlock()
+	if t.state == inside && t.number == number {
+		g.counts.Late++
+		g.told = append(g.told, func() { tell(t) })
+	}
+}
+
+// free takes a slot of a source back and hands it on; g.mu is held.
+func (g *Gate) free(from *source) {
+	g.inside--
+	from.inside--
+	g.settle(from)
+	g.admit()
+}
+
+func (t *Turn) stopClock() {
+	if t.clock != nil {
+		t.clock.Stop()
+		t.clock = nil
+	}
+}
+
+// lastWord is how long a Before whose time is over may take to come back: it
+// has something to kill.
+const lastWord = time.Second
+
+// before runs Before for the turn that was called with that number, and lets it
+// in or sends it away. It may have left meanwhile, and t be another's.
+func (g *Gate) before(t *Turn, number uint64, from *source, o Options) {
+	ctx, cancel := context.WithCancel(context.Background())
+	if o.BeforeTimeout > 0 {
+		ctx, cancel = context.WithTimeout(context.Background(), o.BeforeTimeout)
+	}
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- o.Before(ctx, t) }()
+	var err error
+	select {
+	case err = <-result:
+	case <-ctx.Done():
+		select {
+		case err = <-result:
+		case <-time.After(lastWord):
+			err = fmt.Errorf("what has to be done before did not end: %w", ctx.Err())
+		}
+	}
+	g.mu.Lock()
+	defer g.unlock()
+	switch {
+	case t.state != called || t.number != number:
+		g.free(from)
+	case err != nil && !o.BeforeMayFail:
+		t.state = left
+		g.counts.Failed++
+		g.free(from)
+		g.tell(t, err)
+	default:
+		g.letIn(t)
+		g.tell(t, nil)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tiproxy/tiproxy/access"
 	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/sockaddr"
 )
@@ -19,10 +20,17 @@ type Client struct {
 	Number   uint64 // of the connection, from 1
 	Listener string // its name; "" when it has none
 	Addr     sockaddr.Addr
+	UID      int // of a client of a UNIX socket; -1: not known
 }
 
 // WaitEvent: a client found the slots taken and stands in line.
 type WaitEvent struct{ Client Client }
+
+// AdmitEvent: a client has its slot.
+type AdmitEvent struct {
+	Client Client
+	Waited time.Duration // since it was accepted
+}
 
 // EndEvent: a client is gone. Each accepted one gets exactly one of these.
 type EndEvent struct {
@@ -34,6 +42,7 @@ type EndEvent struct {
 	Inside      time.Duration // with a slot, the start of the backend included
 	FromClient  uint64        // bytes that the backend got
 	FromBackend uint64        // bytes that the client got
+	Generation  uint64        // of the backend that it was joined to; 0: none, or it is not known
 }
 
 // StarvedEvent: accepting rests for lack of fds or memory.
@@ -49,6 +58,7 @@ type DrainEvent struct {
 }
 
 func (WaitEvent) proxyEvent()    {}
+func (AdmitEvent) proxyEvent()   {}
 func (EndEvent) proxyEvent()     {}
 func (StarvedEvent) proxyEvent() {}
 func (DrainEvent) proxyEvent()   {}
@@ -59,17 +69,35 @@ type Outcome string
 // The outcomes.
 const (
 	Served   Outcome = "served"   // it reached the backend
+	Denied   Outcome = "denied"   // it may not come in
 	Refused  Outcome = "refused"  // the line was full
-	Left     Outcome = "left"     // it left the line, or was sent away from it
+	Left     Outcome = "left"     // it left before its turn, or was sent away
 	Unserved Outcome = "unserved" // it was let in, but the backend could not be reached
 )
 
-// errPatience ends the wait for a backend.
-var errPatience = errors.New("patience is over")
+var (
+	// errPatience ends the wait for a backend.
+	errPatience = errors.New("patience is over")
+	// errBefore: Config.Before failed.
+	errBefore = errors.New("BeforeNext= failed")
+)
 
-// outcomeOf tells a client that left from one that could not be served.
-func outcomeOf(err error) Outcome {
-	if errors.Is(err, ErrHungUp) || errors.Is(err, ErrReset) {
+// badHeader: what a trusted proxy sent is no PROXY header.
+type badHeader struct{ err error }
+
+func (b *badHeader) Error() string {
+	return "what came first is no PROXY header (AcceptProxy=): " + b.err.Error()
+}
+
+// outcome is that of a client which never reached the relay.
+func (c *client) outcome(why error) Outcome {
+	switch {
+	case errors.As(why, new(*access.Refusal)), errors.As(why, new(*badHeader)):
+		return Denied
+	case errors.Is(why, gate.ErrFull), errors.Is(why, gate.ErrSourceFull):
+		return Refused
+	case c.entered == 0 && !errors.Is(why, errBefore),
+		errors.Is(why, ErrHungUp), errors.Is(why, ErrReset), errors.Is(why, ErrVanished), errors.Is(why, ErrKicked):
 		return Left
 	}
 	return Unserved
@@ -87,10 +115,18 @@ func unreached(ctx context.Context, err, refusal error, limit time.Duration) err
 	return fmt.Errorf("the backend was not ready within %v (StartTimeoutSec=, --start)", limit)
 }
 
+// TooLong tells whether the session ran into one of its time limits.
+func (e EndEvent) TooLong() bool {
+	return errors.Is(e.Err, ErrSessionTimeout) || errors.Is(e.Err, ErrSessionIdle)
+}
+
 // Hint names the setting that would have helped a client; "" if there is none.
 func (e EndEvent) Hint() string {
-	if errors.Is(e.Err, gate.ErrFull) {
+	switch {
+	case errors.Is(e.Err, gate.ErrFull):
 		return "QueueLength= (--queue) bounds the line, MaxConnections= (--connections) those inside"
+	case errors.Is(e.Err, gate.ErrSourceFull):
+		return "QueuePerSource= (--queue-per-source) bounds the line of each source, MaxPerSource= (--connections-per-source) those inside"
 	}
 	return ""
 }

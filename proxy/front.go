@@ -1,10 +1,10 @@
 package proxy
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/internal/epoll"
 	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
@@ -17,26 +17,37 @@ var starvedRest = time.Second
 // waiterBit tells the ID of a waiting client from the index of a listener.
 const waiterBit = 1 << 63
 
-// front accepts, and watches those who wait.
+// rest is why accepting rests: those who come are kept in the kernel's backlog.
+type rest int32
+
+const (
+	noRest      rest = iota
+	restStarved      // fds or memory are exhausted; until one is freed, or a while has passed
+	restSlowed       // Rules.Rate; until the next one may come
+	restFull         // FarewellBacklog; until the line has room
+	anyRest          // is never the reason; ends each of them
+)
+
+// front accepts, and watches those who have not reached the backend yet.
 type front struct {
 	p       *Proxy
 	poll    *epoll.Poller
-	deaf    chan struct{} // closed by the goroutine: nobody is accepted any more
-	stopped chan struct{} // closed by the goroutine when it ends
-	idle    bool          // it went deaf of its own accord; valid once deaf is closed
+	rate    gate.Rate          // of meter; owned by the goroutine
+	meter   *gate.Meter        // of Rules.Rate; owned by the goroutine
+	waiters map[uint64]*client // by number; those who are watched; under Proxy.mu
+	deaf    chan struct{}      // closed by the goroutine: nobody is accepted any more
+	stopped chan struct{}      // closed by the goroutine when it ends
+	idle    bool               // it went deaf of its own accord; valid once deaf is closed
 
-	stopping atomic.Bool // go deaf; written by stop
-	ending   atomic.Bool // end; written by end
-	rested   atomic.Bool // accept again after a rest; written by resume
-	resting  atomic.Bool // accepting rests; written by the goroutine
-
-	mu      sync.Mutex
-	waiters map[uint64]*client // by number; those whose hanging up is watched
+	stopping atomic.Bool  // go deaf; written by stop
+	ending   atomic.Bool  // end; written by end
+	resting  atomic.Int32 // the rest, noRest while it accepts; written by the goroutine
+	rested   atomic.Bool  // accept again; written by resume
 }
 
 func newFront(p *Proxy, poll *epoll.Poller) *front {
 	return &front{
-		p: p, poll: poll,
+		p: p, poll: poll, meter: gate.NewMeter(gate.Rate{}),
 		deaf: make(chan struct{}), stopped: make(chan struct{}),
 		waiters: map[uint64]*client{},
 	}
@@ -44,8 +55,8 @@ func newFront(p *Proxy, poll *epoll.Poller) *front {
 
 // hear begins to accept, or begins again.
 func (f *front) hear() error {
-	for i, l := range f.p.cfg.Listeners {
-		if err := f.poll.Add(l.FD, uint64(i), epoll.In); err != nil {
+	for i := range f.p.doors {
+		if err := f.poll.Add(f.p.doors[i].FD, uint64(i), epoll.In); err != nil {
 			return err
 		}
 	}
@@ -79,18 +90,20 @@ func (f *front) run() {
 		}
 		for _, ev := range events {
 			if ev.ID&waiterBit != 0 {
-				f.lookAfter(ev.ID&^waiterBit, ev.Events)
-			} else if hears {
-				f.accept(&f.p.cfg.Listeners[ev.ID])
+				f.p.lookAfter(ev.ID&^waiterBit, ev.Events)
+			} else if hears && f.mayAccept() {
+				f.accept(&f.p.doors[ev.ID])
 			}
 		}
-		switch {
-		case !hears || !woken:
-		case f.stopping.Load() || f.p.isIdle():
+		if !hears || !woken {
+			continue
+		}
+		if f.rested.Swap(false) && f.resting.Swap(int32(noRest)) != int32(noRest) {
+			_ = f.hear() // it could be heard before
+		}
+		if f.stopping.Load() || f.resting.Load() == int32(noRest) && f.p.isIdle() {
 			hears = false
 			f.goDeaf()
-		case f.rested.Swap(false) && f.resting.Swap(false):
-			_ = f.hear() // it could be heard before
 		}
 	}
 }
@@ -98,96 +111,93 @@ func (f *front) run() {
 // goDeaf stops accepting. Listeners are only taken out of the poll: what is in
 // their backlog is systemd's, and wakes us again.
 func (f *front) goDeaf() {
-	for _, l := range f.p.cfg.Listeners {
-		_ = f.poll.Delete(l.FD)
-	}
+	f.unhear()
 	f.idle = !f.stopping.Load()
 	close(f.deaf)
 }
 
+func (f *front) unhear() {
+	for i := range f.p.doors {
+		_ = f.poll.Delete(f.p.doors[i].FD)
+	}
+}
+
+// mayAccept tells whether there is a place for one more, and rests if not.
+func (f *front) mayAccept() bool {
+	if f.resting.Load() != int32(noRest) {
+		return false
+	}
+	rules := f.p.rules.Load()
+	if rules.WhenFull.Kind == FarewellBacklog && f.p.gate.Full() {
+		f.rest(restFull)
+		if !f.p.gate.Full() { // it has room since: nobody tells that twice
+			f.resume(restFull)
+		}
+		return false
+	}
+	if f.rate != rules.Rate {
+		f.rate, f.meter = rules.Rate, gate.NewMeter(rules.Rate)
+	}
+	if pause := f.meter.Wait(f.p.clock()); pause > 0 {
+		f.rest(restSlowed)
+		time.AfterFunc(pause, func() { f.resume(restSlowed) })
+		return false
+	}
+	return true
+}
+
 // accept takes one client. The listeners are level-triggered: a backlog is
 // told again by the next Wait, so that several listeners take turns.
-func (f *front) accept(l *Listener) {
-	fd, sa, err := unix.Accept4(l.FD, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+func (f *front) accept(d *door) {
+	fd, sa, err := unix.Accept4(d.FD, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	switch err {
 	case nil:
-		f.p.welcome(fd, l, sockaddr.From(sa))
+		if f.p.welcome(fd, d, sockaddr.From(sa)) {
+			f.meter.Count(f.p.clock())
+		}
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-		f.rest(l, err)
+		f.rest(restStarved)
+		f.p.cfg.Events(StarvedEvent{Listener: d.Name, Err: err})
+		time.AfterFunc(starvedRest, func() { f.resume(restStarved) })
 	}
 	// Anything else is one connection's own trouble (accept(2), "Error
 	// handling"), or nobody was there.
 }
 
-// rest stops accepting for a while, or until an fd is freed.
-func (f *front) rest(starved *Listener, err error) {
-	for _, l := range f.p.cfg.Listeners {
-		_ = f.poll.Delete(l.FD)
-	}
-	f.resting.Store(true)
-	f.p.cfg.Events(StarvedEvent{Listener: starved.Name, Err: err})
-	time.AfterFunc(starvedRest, f.resume)
+// rest stops accepting until resume ends it.
+func (f *front) rest(why rest) {
+	f.unhear()
+	f.resting.Store(int32(why))
 }
 
-// resume ends a rest, if there is one; every client's end calls it.
-func (f *front) resume() {
-	if f.resting.Load() {
+// resume ends a rest of that kind, if there is one.
+func (f *front) resume(why rest) {
+	if now := rest(f.resting.Load()); now != noRest && (now == why || why == anyRest) {
 		f.rested.Store(true)
 		f.poll.Wake()
 	}
 }
 
-// watch has c told when its client hangs up, and when it speaks if it has to
-// speak first.
+// watch has c looked after when its client speaks or hangs up; p.mu is held.
 func (f *front) watch(c *client) error {
+	if c.approach.watched {
+		return nil
+	}
 	interest := uint32(epoll.RdHup | epoll.Edge)
-	if c.approach.spoke != nil {
+	if c.stage != waiting && c.stage != entering { // it has to speak first
 		interest |= epoll.In
 	}
-	f.mu.Lock()
+	c.approach.watched = true
 	f.waiters[c.number] = c
-	f.mu.Unlock()
 	return f.poll.Add(int(c.fd), c.number|waiterBit, interest)
 }
 
-// unwatch ends that, before the relay watches the same fd.
+// unwatch ends that, before the relay watches the same fd, or it is closed;
+// p.mu is held.
 func (f *front) unwatch(c *client) {
-	f.mu.Lock()
-	delete(f.waiters, c.number)
-	f.mu.Unlock()
-	_ = f.poll.Delete(int(c.fd))
-}
-
-// lookAfter decides whether a waiting client has left. A reset has. A close
-// and a half-close look the same, so the bytes decide: who sent something and
-// said that it was all may wait for the answer (echo x | nc -N).
-//
-// Nothing is read for it and no error is fetched: that would eat what the
-// relay has to pass on.
-func (f *front) lookAfter(number uint64, events uint32) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c := f.waiters[number]
-	switch {
-	case c == nil: // it went on meanwhile
-	case events&epoll.Err != 0:
-		c.approach.leave(ErrReset)
-	case unread(int(c.fd)) > 0:
-		// The front deals the places out here, too: in the order of first bytes.
-		if a := c.approach; a.spoke != nil && !a.heard {
-			a.heard = true
-			a.spoke <- f.p.lineUp(c)
-		}
-	case events&(epoll.RdHup|epoll.Hup) != 0:
-		c.approach.leave(ErrHungUp)
+	if c.approach.watched {
+		c.approach.watched = false
+		delete(f.waiters, c.number)
+		_ = f.poll.Delete(int(c.fd))
 	}
-}
-
-// unread is how many bytes a socket holds for us (FIONREAD, which Go calls TIOCINQ).
-func unread(fd int) int {
-	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
-	if err != nil {
-		return 0
-	}
-	return n
 }

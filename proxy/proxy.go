@@ -1,24 +1,29 @@
 // Package proxy leads each connection through its life: accepted, in line, let
 // in, joined to the backend, ended.
 //
-//	   (WakeOnData: from its first byte on)
-//	            line is full              left, or waited too long
-//	accepted ───────┬──────▶ refused        ┌──────▶ left
-//	                └─▶ waiting ────────────┤
-//	                       turn of the gate └─▶ inside: the backend is asked for
-//	                                              │  │
-//	                       start failed for as    │  └─▶ unserved
-//	                       long as the client     │
-//	                       has patience           └─▶ joined by the relay ──▶ served
+//	accepted ──▶ denied: Rules.Access
+//	  │
+//	  ├─▶ announcing: its PROXY header is awaited (Trusted, TrustUnix) ──▶ denied
+//	  ├─▶ silent: its first byte is awaited (WakeOnData)
+//	  │          line is full          left, or waited too long
+//	  ├────────────┬──────▶ refused        ┌──────▶ left
+//	  │            └─▶ waiting ────────────┤
+//	  │                   turn of the gate └─▶ entering: the backend is asked for
+//	  │                                          │  │
+//	  │                start failed for as long  │  └─▶ unserved
+//	  │                as the client has patience│
+//	  └─ (the line is empty) ────────────────────┴─▶ joined by the relay ──▶ served
 //
 // One goroutine, the front, accepts from all listeners and watches those who
-// wait; so the order of accepting is the order of the line, whatever listener
-// a client came by. A client has a goroutine while it waits or is connected,
-// none while its bytes are relayed.
+// have not reached the backend yet; so the order of accepting is the order of
+// the line, whatever listener a client came by. A client has a goroutine only
+// while it is connected to the backend: none while it waits, none while its
+// bytes are relayed.
 //
 // Invariants:
 //
 //   - Every accepted client ends in exactly one event, and its fd is closed.
+//     Who moves it to the stage ended, under Proxy.mu, sees to both.
 //   - A client that hung up gives back its place before anything is started
 //     for it; one that sent something and half-closed keeps it.
 //   - Only the front stops accepting, so nobody is accepted after the decision
@@ -31,6 +36,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tiproxy/tiproxy/gate"
@@ -62,25 +68,19 @@ type Listener struct {
 	Addr sockaddr.Addr
 }
 
-// Config says whom to serve, and how long. Durations of math.MaxInt64 are
-// "never".
+// Config is what a Proxy is made of.
 type Config struct {
 	Listeners []Listener
-	Gate      *gate.Gate
 	Relay     *relay.Relay
 	Backend   Backend
+	Rules     Rules
 
-	WakeOnData     bool          // a client stands in line from its first byte on; a silent one wakes nobody
-	WakeTimeout    time.Duration // silent so long, it is sent away
-	QueueTimeout   time.Duration // in line
-	StartTimeout   time.Duration // inside, until the backend took the connection
-	SessionTimeout time.Duration // inside
-	RestartLate    bool          // a session that takes longer has the backend recycled
-	IdleExit       time.Duration // without a connection, until Serve returns
-	Drain          time.Duration // after Serve was told to stop, for those inside
+	// Before is called for each client that has got its slot, before it is let
+	// in; its error sends the client away, unless the gate's BeforeMayFail. nil:
+	// nothing is called.
+	Before func(context.Context, Client) error
 
-	// Events is told what happens; nil: nobody. It is called from many
-	// goroutines and must not call the Proxy.
+	// Events is told what happens; it must not block. nil: nobody.
 	Events func(Event)
 }
 
@@ -89,24 +89,33 @@ const never = time.Duration(1<<63 - 1)
 
 // Proxy serves clients. Serve may be called once.
 type Proxy struct {
-	cfg   Config
+	cfg   Config // Config.Rules are only those of the beginning
+	gate  *gate.Gate
 	front *front
+	doors []door    // the listeners; written by New
 	began time.Time // the zero of clock; written by New
+	rules atomic.Pointer[Rules]
 
 	mu       sync.Mutex
-	clients  int           // accepted and not ended
-	idle     *time.Timer   // runs while there is no client; nil: IdleExit is never
+	clients  *client       // the list of those not ended; nil: none
+	count    int           // of them
+	idle     *time.Timer   // runs while there is no client; nil: IdleExit was never set
 	empty    chan struct{} // non-nil: closed by the last client's end
 	quiet    uint64        // counts the times that there was no client
 	expired  uint64        // the quiet whose idle clock ran out; 0: none
 	accepted uint64        // numbers the clients
-	joined   *client       // the list of those with the relay; nil: none
+	denied   uint64        // counts those that the rules kept out
 	dead     uint64        // the last generation that is known to have ended
-
-	stopping chan struct{} // closed when drain begins: nobody stands in line any more
+	after    []func()      // what to do once mu is given back; see unlock
 
 	hurry context.Context         // ends when those inside are to be cut
 	cut   context.CancelCauseFunc // ends hurry
+}
+
+// door is a listener of a Proxy's, as its clients know it.
+type door struct {
+	Listener
+	p *Proxy
 }
 
 // Why a client was not served to its end; the events carry one of these or an
@@ -114,9 +123,13 @@ type Proxy struct {
 var (
 	ErrHungUp         = errors.New("client hung up")
 	ErrReset          = errors.New("client reset its connection")
+	ErrVanished       = errors.New("client vanished: it answers no more (KeepAliveSec=, --keep-alive)")
 	ErrSessionTimeout = errors.New("the session took longer than SessionTimeoutSec= (--timeout) allows")
+	ErrSessionIdle    = errors.New("no byte moved for SessionIdleSec= (--session-idle)")
 	ErrQueueTimeout   = errors.New("the client waited longer than QueueTimeoutSec= (--queue-timeout) allows")
 	ErrSilent         = errors.New("the client said nothing within WakeTimeoutSec= (--wake-timeout)")
+	ErrUnannounced    = errors.New("no PROXY header came in time (AcceptProxy=)")
+	ErrKicked         = errors.New("ended by the administrator (kick)")
 	ErrStopping       = errors.New("tiproxy is stopping")
 )
 
@@ -129,15 +142,25 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot accept connections: %w", err)
 	}
-	p := &Proxy{cfg: cfg, began: time.Now(), stopping: make(chan struct{})}
+	p := &Proxy{cfg: cfg, began: time.Now()}
+	for _, l := range cfg.Listeners {
+		p.doors = append(p.doors, door{l, p})
+	}
 	p.hurry, p.cut = context.WithCancelCause(context.Background())
 	p.front = newFront(p, poll)
+	rules := cfg.Rules
+	p.fill(&rules)
+	p.gate = gate.New(rules.Gate)
+	p.Configure(rules)
 	return p, nil
 }
 
+// Gate is the gate of the clients: to be looked at, paused and resumed.
+func (p *Proxy) Gate() *gate.Gate { return p.gate }
+
 // Serve accepts clients and serves them until it has been idle for IdleExit,
 // or stop ends; then those in line are sent away, and those inside have
-// Config.Drain to end by themselves, or until now ends. It returns when nobody
+// Rules.Drain to end by themselves, or until now ends. It returns when nobody
 // is left. idle tells why.
 //
 // The listeners stay open, but nobody is accepted any more; the Relay is
@@ -165,17 +188,19 @@ func (p *Proxy) Serve(stop, now context.Context) (idle bool, err error) {
 
 // drain sees those inside off.
 func (p *Proxy) drain(now context.Context) {
-	close(p.stopping)
-	p.cfg.Gate.Close()
+	empty := make(chan struct{})
 	p.mu.Lock()
-	clients, empty := p.clients, make(chan struct{})
+	count := p.count
 	p.empty = empty
-	if clients == 0 {
+	if count == 0 {
 		close(empty)
 	}
 	p.mu.Unlock()
-	p.cfg.Events(DrainEvent{Clients: clients, Limit: p.cfg.Drain})
-	limit := time.NewTimer(p.cfg.Drain)
+	p.gate.Close()
+	p.sendHome()
+	patience := p.rules.Load().Drain
+	p.cfg.Events(DrainEvent{Clients: count, Limit: patience})
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	select {
 	case <-empty:
@@ -188,6 +213,17 @@ func (p *Proxy) drain(now context.Context) {
 	<-empty
 }
 
+// sendHome ends the clients that have not said yet what they want.
+func (p *Proxy) sendHome() {
+	p.mu.Lock()
+	defer p.unlock()
+	for c := p.clients; c != nil; c = c.next {
+		if c.stage == announcing || c.stage == silent {
+			p.dismiss(c, ErrStopping)
+		}
+	}
+}
+
 // BackendGone tells that a generation of the backend has ended, its whole tree.
 // Its sessions end once the clients have what it sent: one that does not care
 // for the end of its backend must not keep its slot from those in line.
@@ -195,52 +231,23 @@ func (p *Proxy) BackendGone(generation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dead = max(p.dead, generation)
-	for c := p.joined; c != nil; c = c.next {
-		if c.generation != 0 && c.generation <= p.dead {
-			c.session.Load().Gone()
-		}
-	}
+	p.eachOf(generation, (*relay.Session).Gone)
 }
 
 // Cut ends the sessions with a generation of the backend, and with those before.
 func (p *Proxy) Cut(generation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for c := p.joined; c != nil; c = c.next {
-		if c.generation != 0 && c.generation <= generation {
-			c.session.Load().Cut(false)
+	p.eachOf(generation, func(s *relay.Session) { s.Cut(false) })
+}
+
+// eachOf calls act for the sessions with a generation and those before; p.mu
+// is held.
+func (p *Proxy) eachOf(generation uint64, act func(*relay.Session)) {
+	for c := p.clients; c != nil; c = c.next {
+		if c.session != nil && c.generation != 0 && c.generation <= generation {
+			act(c.session)
 		}
-	}
-}
-
-// register counts a client among those with the relay, unless it has ended
-// meanwhile.
-func (p *Proxy) register(c *client, s *relay.Session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c.session.Store(s)
-	if c.done {
-		return
-	}
-	if c.next = p.joined; c.next != nil {
-		c.next.prev = c
-	}
-	p.joined = c
-	if c.generation != 0 && c.generation <= p.dead {
-		s.Gone()
-	}
-}
-
-// unregister takes it out again; p.mu is held.
-func (p *Proxy) unregister(c *client) {
-	c.done = true
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else if p.joined == c {
-		p.joined = c.next
 	}
 }
 
@@ -248,28 +255,37 @@ func (p *Proxy) unregister(c *client) {
 // these, and they are a third of a time.Time.
 func (p *Proxy) clock() time.Duration { return time.Since(p.began) }
 
-// enter counts a client in, and answers its number.
-func (p *Proxy) enter() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.clients++
+// enter counts a client in, and numbers it; p.mu is held.
+func (p *Proxy) enter(c *client) {
 	p.accepted++
-	return p.accepted
+	c.number = p.accepted
+	p.count++
+	if c.next = p.clients; c.next != nil {
+		c.next.prev = c
+	}
+	p.clients = c
 }
 
 // exit counts a client out.
 func (p *Proxy) exit(c *client) {
 	p.mu.Lock()
-	p.unregister(c)
-	p.clients--
-	if p.clients == 0 {
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		p.clients = c.next
+	}
+	p.count--
+	if p.count == 0 {
 		p.beQuiet()
 		if p.empty != nil {
 			close(p.empty)
 		}
 	}
 	p.mu.Unlock()
-	p.front.resume()
+	p.front.resume(restStarved)
 }
 
 // beQuiet starts the idle clock; p.mu is held and there is no client. A clock
@@ -277,14 +293,15 @@ func (p *Proxy) exit(c *client) {
 // client says nothing about the next.
 func (p *Proxy) beQuiet() {
 	p.quiet++
-	if p.cfg.IdleExit == never {
-		return
-	}
 	if p.idle != nil {
 		p.idle.Stop()
 	}
+	after := p.rules.Load().IdleExit
+	if after == never {
+		return
+	}
 	quiet := p.quiet
-	p.idle = time.AfterFunc(p.cfg.IdleExit, func() {
+	p.idle = time.AfterFunc(after, func() {
 		p.mu.Lock()
 		p.expired = quiet
 		p.mu.Unlock()
@@ -297,5 +314,5 @@ func (p *Proxy) beQuiet() {
 func (p *Proxy) isIdle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.clients == 0 && p.expired == p.quiet
+	return p.count == 0 && p.expired == p.quiet
 }

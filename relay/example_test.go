@@ -19,7 +19,7 @@ func Example() {
 	client, ours := socketpair()
 	backend, theirs := socketpair()
 	ended := make(chan relay.Result)
-	if _, err := r.Join(ours, theirs, func(res relay.Result) { ended <- res }); err != nil {
+	if _, err := r.Join(ours, theirs, relay.Terms{}, func(res relay.Result) { ended <- res }); err != nil {
 		log.Fatal(err)
 	}
 

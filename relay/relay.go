@@ -47,6 +47,8 @@ var (
 	// ErrSilent: one side had closed, and no byte moved for Options.HalfClosed
 	// or Options.Lingering.
 	ErrSilent = errors.New("half-closed session was silent for too long")
+	// ErrIdle: no byte moved either way for Terms.Idle.
+	ErrIdle = errors.New("session was idle for too long")
 	// ErrGone: B has closed its socket entirely, not only its own direction,
 	// and all that it sent is delivered. That is seen of a UNIX socket, and
 	// told by Session.Gone.
@@ -110,13 +112,19 @@ func New(o Options) (*Relay, error) {
 	return r, nil
 }
 
+// Terms of one session. The zero value is good.
+type Terms struct {
+	Idle  time.Duration // the longest that no byte may move either way; 0: for ever
+	Reset bool          // past Idle both sides get a reset, and not a FIN
+}
+
 // Join relays between the connected stream sockets a and b until both
 // directions have ended, then closes both and calls done once.
 //
 // Both must be non-blocking, and belong to the relay from now on, also when
 // Join fails (then they are closed and done is not called). done runs on a
 // loop: it must not block.
-func (r *Relay) Join(a, b int, done func(Result)) (*Session, error) {
+func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error) {
 	for _, fd := range [2]int{a, b} {
 		// A byte sent as urgent would otherwise vanish from the stream
 		// (tcp(7)); telnet and ftp send such. Other families refuse: fine.
@@ -124,6 +132,9 @@ func (r *Relay) Join(a, b int, done func(Result)) (*Session, error) {
 	}
 	l := r.loops[int(r.next.Add(1))%len(r.loops)]
 	s := &Session{loop: l, fd: [2]int32{int32(a), int32(b)}, done: done}
+	if terms.Idle > 0 {
+		s.quiet = &silence{idle: terms}
+	}
 	if err := l.join(s); err != nil {
 		closeReset(a)
 		closeReset(b)
@@ -147,7 +158,7 @@ type Session struct {
 	loop  *loop            // set by Join
 	done  func(Result)     // set by Join; called once, by the loop
 	dir   [2]direction     // dir[A] moves from A to B; owned by the loop
-	quiet *silence         // runs while half-closed; nil before; owned by the loop
+	quiet *silence         // nil: no clock has to run; written by Join, then owned by the loop
 	moved [2]atomic.Uint64 // bytes delivered from A and from B; written by the loop
 	fd    [2]int32         // the sockets; written by Join
 	slot  uint32           // place in the loop's table; written by join

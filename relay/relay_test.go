@@ -93,7 +93,7 @@ func join(t testing.TB, r *Relay, netA, netB string) joined {
 	a, client := pair(t, netA)
 	b, backend := pair(t, netB)
 	j := joined{client: client, backend: backend, result: make(chan Result, 2)}
-	s, err := r.Join(takeFD(t, a), takeFD(t, b), func(res Result) { j.result <- res })
+	s, err := r.Join(takeFD(t, a), takeFD(t, b), Terms{}, func(res Result) { j.result <- res })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestCloseCutsAll(t *testing.T) {
 		t.Errorf("result %+v, want ErrCut", res)
 	}
 	a, b := pair(t, "tcp4")
-	if _, err := r.Join(takeFD(t, a), takeFD(t, b), nil); err == nil {
+	if _, err := r.Join(takeFD(t, a), takeFD(t, b), Terms{}, nil); err == nil {
 		t.Error("Join after Close succeeded")
 	}
 }
@@ -521,7 +521,7 @@ func TestQuietSessionsAreSmall(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range n {
-		if _, err := r.Join(socks[2*i][0], socks[2*i+1][0], func(Result) {}); err != nil {
+		if _, err := r.Join(socks[2*i][0], socks[2*i+1][0], Terms{}, func(Result) {}); err != nil {
 			t.Fatal(err)
 		}
 	}

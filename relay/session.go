@@ -71,8 +71,8 @@ func (s *Session) pump() {
 		s.queue = true
 		s.loop.again = append(s.loop.again, s)
 	}
-	if a.shut != b.shut && !s.ended {
-		s.limitSilence()
+	if !s.ended && (s.quiet != nil || a.shut != b.shut) {
+		s.watchSilence()
 	}
 }
 
@@ -212,43 +212,79 @@ func (s *Session) keep(rest []byte, n int) []byte {
 	return left
 }
 
-// silence is the clock of a half-closed session; most sessions never have one.
+// silence is the clock of a session that must not be silent for too long: one
+// with Terms.Idle, or that is half-closed. Most sessions never have one. The
+// loop owns it.
 type silence struct {
-	timer *time.Timer
-	moved uint64 // sum of Session.moved when timer was set
+	idle  Terms         // of an open session
+	limit time.Duration // that holds now; 0: none yet
+	moved uint64        // sum of Session.moved when last was set
+	last  time.Time     // when a byte was seen to have moved, or limit began to hold
+	timer *time.Timer   // nil: not started yet
 }
 
-// limitSilence starts that clock.
-func (s *Session) limitSilence() {
-	if _, limit := s.owing(); limit > 0 && s.quiet == nil {
-		timer := time.AfterFunc(limit, func() { s.loop.order(s.checkSilence) })
-		s.quiet = &silence{timer, s.moved[A].Load() + s.moved[B].Load()}
+// watchSilence sees to the clock after something moved or ended.
+func (s *Session) watchSilence() {
+	limit, _ := s.silenceLimit()
+	if limit == 0 {
+		return
+	}
+	if s.quiet == nil {
+		s.quiet = &silence{}
+	}
+	q := s.quiet
+	moved := s.moved[A].Load() + s.moved[B].Load()
+	if q.limit == limit && q.moved == moved {
+		return
+	}
+	q.moved, q.last = moved, time.Now()
+	if q.limit == limit {
+		return
+	}
+	q.limit = limit
+	if q.timer == nil {
+		q.timer = time.AfterFunc(limit, func() { s.loop.order(s.checkSilence) })
+	} else {
+		q.timer.Reset(limit)
 	}
 }
 
-// owing is the side of a half-closed session that has not closed yet, and how
-// long it may be silent.
-func (s *Session) owing() (Side, time.Duration) {
-	if s.dir[A].shut {
-		return B, s.loop.opts.HalfClosed
+// silenceLimit is how long the session may be silent now, 0: for ever, and
+// whose silence it is.
+func (s *Session) silenceLimit() (time.Duration, Side) {
+	limit, side := time.Duration(0), A
+	switch a, b := &s.dir[A], &s.dir[B]; {
+	case a.shut && !b.shut:
+		limit, side = s.loop.opts.HalfClosed, B
+	case b.shut && !a.shut:
+		limit = s.loop.opts.Lingering
 	}
-	return A, s.loop.opts.Lingering
+	if q := s.quiet; q != nil && q.idle.Idle > 0 && (limit == 0 || q.idle.Idle < limit) {
+		limit = q.idle.Idle
+	}
+	return limit, side
 }
 
-// checkSilence cuts a half-closed session in which nothing moved for a whole
-// limit, else gives it another.
+// checkSilence ends a session in which nothing moved for as long as it may be
+// silent, else gives it the rest of that.
 func (s *Session) checkSilence() {
 	if s.ended {
 		return
 	}
-	side, limit := s.owing()
-	moved := s.moved[A].Load() + s.moved[B].Load()
-	if moved == s.quiet.moved {
-		s.abort(ErrSilent, side)
+	q := s.quiet
+	if rest := q.limit - time.Since(q.last); rest > 0 { // something moved meanwhile
+		q.timer.Reset(rest)
 		return
 	}
-	s.quiet.moved = moved
-	s.quiet.timer.Reset(limit)
+	limit, side := s.silenceLimit()
+	switch {
+	case limit != q.idle.Idle:
+		s.abort(ErrSilent, side)
+	case q.idle.Reset:
+		s.abort(ErrIdle, A)
+	default:
+		s.finish(ErrIdle, A)
+	}
 }
 
 // finish ends the session with a FIN to both sides.
@@ -265,7 +301,7 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 		return
 	}
 	s.ended = true
-	if s.quiet != nil {
+	if s.quiet != nil && s.quiet.timer != nil {
 		s.quiet.timer.Stop()
 	}
 	for side := A; side <= B; side++ {

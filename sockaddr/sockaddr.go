@@ -50,6 +50,9 @@ func From(sa unix.Sockaddr) Addr {
 		}
 		return TCP(netip.AddrPortFrom(ip, uint16(sa.Port)))
 	case *unix.SockaddrUnix:
+		if sa.Name == "@" { // so x/sys reads the address of a socket without a name
+			return Unix("")
+		}
 		return Unix(sa.Name)
 	case *unix.SockaddrVM:
 		return Addr{Family: unix.AF_VSOCK, CID: sa.CID, Port: sa.Port}

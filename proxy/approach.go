@@ -1,0 +1,338 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/tiproxy/tiproxy/access"
+	"github.com/tiproxy/tiproxy/gate"
+	"github.com/tiproxy/tiproxy/internal/epoll"
+	"github.com/tiproxy/tiproxy/internal/proxyhdr"
+	"github.com/tiproxy/tiproxy/sockaddr"
+	"golang.org/x/sys/unix"
+)
+
+// announcePatience is how long a trusted proxy may take for its header, which
+// it sends with the first packet.
+const announcePatience = 10 * time.Second
+
+// welcome takes in an accepted connection, and tells whether it was not denied.
+// The front calls it, so that the turns are dealt out in the order of accepting.
+func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) bool {
+	rules := p.rules.Load()
+	c := &client{fd: int32(fd), door: d, addr: addr, uid: -1, arrived: p.clock(), approach: &approach{}}
+	announced := rules.announced(addr.IsIP())
+	err := error(nil)
+	switch {
+	case !announced:
+		err = rules.admit(c)
+	case addr.IsIP() && !rules.Trusted.Contains(addr.IP.Addr()):
+		err = &access.Refusal{Who: access.Caller{IP: addr.IP.Addr()}, Why: "is no proxy in AcceptProxy=, and nobody else may come in"}
+	}
+	if err != nil {
+		p.deny(c, err)
+		return false
+	}
+	p.mu.Lock()
+	defer p.unlock()
+	p.enter(c)
+	if announced {
+		p.listenTo(c, announcing, announcePatience, ErrUnannounced)
+	} else {
+		p.advance(rules, c)
+	}
+	return true
+}
+
+// admit asks whether a client may come in.
+func (r *Rules) admit(c *client) error {
+	who := access.Caller{IP: c.addr.IP.Addr()}
+	if c.door.Addr.Family == unix.AF_UNIX {
+		peer, err := access.PeerOf(int(c.fd))
+		if err != nil {
+			return err
+		}
+		c.uid, who.Unix = int32(peer.UID), &peer
+	}
+	return r.Access.Admit(who, time.Now())
+}
+
+// deny sees a client off that may not come in. It is nobody's activity: the
+// idle clock goes on.
+func (p *Proxy) deny(c *client, err error) {
+	p.mu.Lock()
+	p.accepted++
+	c.number = p.accepted
+	p.denied++
+	p.mu.Unlock()
+	closeOrderly(int(c.fd))
+	p.cfg.Events(p.account(c, Denied, err))
+}
+
+// later has f called once p.mu, which is held, is given back by unlock.
+func (p *Proxy) later(f func()) { p.after = append(p.after, f) }
+
+// unlock gives p.mu back, and then does what was decided under it.
+func (p *Proxy) unlock() {
+	after := p.after
+	p.after = nil
+	p.mu.Unlock()
+	for _, f := range after {
+		f()
+	}
+}
+
+// The functions from here to letIn are called with p.mu held.
+
+// dismiss ends a client for a reason that comes from outside.
+func (p *Proxy) dismiss(c *client, why error) {
+	switch c.stage {
+	case announcing, silent:
+		p.conclude(c, why)
+	case waiting:
+		if c.turn.Leave() {
+			p.conclude(c, why)
+		} else {
+			c.approach.cause = why // the gate was faster: moved sees to it
+		}
+	case entering:
+		c.approach.leave(why)
+	}
+}
+
+// conclude ends a client that is in nobody else's hands.
+func (p *Proxy) conclude(c *client, why error) {
+	c.stage = ended
+	p.later(func() { p.end(c, why) })
+}
+
+// listenTo waits for what a client has to say first.
+func (p *Proxy) listenTo(c *client, s stage, patience time.Duration, otherwise error) {
+	c.stage = s
+	c.approach.stopClock()
+	if patience != never {
+		c.approach.clock = time.AfterFunc(patience, func() {
+			p.mu.Lock()
+			defer p.unlock()
+			if c.stage == s {
+				p.dismiss(c, otherwise)
+			}
+		})
+	}
+	if err := p.front.watch(c); err != nil {
+		p.conclude(c, err)
+	}
+}
+
+// advance leads a client that may come in to where it waits for its turn.
+func (p *Proxy) advance(rules *Rules, c *client) {
+	if rules.WakeOnData && unread(int(c.fd)) == 0 {
+		p.listenTo(c, silent, rules.WakeTimeout, ErrSilent)
+		return
+	}
+	p.lineUp(rules, c)
+}
+
+// lineUp gives a client its place in line. The lock keeps back what the gate
+// tells of it meanwhile.
+func (p *Proxy) lineUp(rules *Rules, c *client) {
+	source := ""
+	if rules.bySource() {
+		source = sourceOf(c)
+	}
+	c.approach.stopClock()
+	in, err := p.gate.Enter(&c.turn, c, source)
+	switch {
+	case errors.Is(err, gate.ErrClosed):
+		p.conclude(c, ErrStopping)
+	case err != nil:
+		p.conclude(c, err)
+	case in:
+		p.letIn(c)
+	default:
+		c.stage = waiting
+		if err := p.front.watch(c); err != nil {
+			p.dismiss(c, err)
+			return
+		}
+		p.later(func() { p.cfg.Events(WaitEvent{Client: c.facts()}) })
+		if text := rules.QueueMessage; len(text) > 0 {
+			_, _ = unix.Write(int(c.fd), text)
+		}
+	}
+}
+
+// letIn starts the goroutine of a client that has its slot.
+func (p *Proxy) letIn(c *client) {
+	ctx, leave := context.WithCancelCause(p.hurry)
+	c.stage = entering
+	c.approach.leave = leave
+	c.entered = p.clock()
+	err := p.front.watch(c)
+	go func() {
+		defer leave(nil)
+		p.cfg.Events(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
+		if err != nil {
+			p.end(c, err)
+			return
+		}
+		p.serve(ctx, c)
+	}()
+}
+
+// Moved implements gate.Waiter: the wait is over.
+func (c *client) Moved(err error) { go c.door.p.moved(c, err) }
+
+func (p *Proxy) moved(c *client, err error) {
+	p.mu.Lock()
+	defer p.unlock()
+	switch {
+	case errors.Is(err, gate.ErrTimeout):
+		err = ErrQueueTimeout
+	case errors.Is(err, gate.ErrClosed):
+		err = ErrStopping
+	case err != nil:
+		err = fmt.Errorf("%w: %w", errBefore, err)
+	default:
+		err = c.approach.cause
+	}
+	if err != nil {
+		p.conclude(c, err)
+		return
+	}
+	p.letIn(c)
+}
+
+// lookAfter decides what it means that a client has spoken or hung up. A reset
+// has left. A close and a half-close look the same, so the bytes decide: who
+// sent something and said that it was all may wait for the answer
+// (echo x | nc -N), unless AbortOnClose.
+//
+// Nothing is read for it and no error is fetched of a client that stays: that
+// would eat what the relay has to pass on.
+func (p *Proxy) lookAfter(number uint64, events uint32) {
+	p.mu.Lock()
+	defer p.unlock()
+	c := p.front.waiters[number]
+	if c == nil || c.stage == ended { // it went on meanwhile
+		return
+	}
+	rules, hungUp := p.rules.Load(), events&(epoll.RdHup|epoll.Hup) != 0
+	if c.stage == announcing && events&epoll.Err == 0 {
+		if whole := p.readHeader(rules, c, hungUp); !whole || c.stage == ended {
+			return
+		}
+		p.advance(rules, c)
+		if !hungUp {
+			return
+		}
+	}
+	bytes := unread(int(c.fd))
+	switch {
+	case events&epoll.Err != 0:
+		p.dismiss(c, whyReset(int(c.fd)))
+	case hungUp && (rules.AbortOnClose || bytes == 0):
+		p.dismiss(c, ErrHungUp)
+	case c.stage == silent && bytes > 0:
+		p.lineUp(rules, c)
+	}
+}
+
+// readHeader takes in a PROXY header, and tells whether it was whole. What
+// stands behind it is left in the socket.
+func (p *Proxy) readHeader(rules *Rules, c *client, hungUp bool) (whole bool) {
+	buf := make([]byte, proxyhdr.Most)
+	n, _, err := unix.Recvfrom(int(c.fd), buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if err != nil && err != unix.EAGAIN {
+		p.conclude(c, ErrReset)
+		return false
+	}
+	length, err := proxyhdr.Length(buf[:max(n, 0)])
+	switch {
+	case err == nil && length > 0:
+		err = p.introduce(rules, c, buf[:length])
+	case err == nil && hungUp:
+		err = ErrHungUp
+	case err == nil:
+		return false // more will come
+	}
+	if err != nil {
+		p.conclude(c, err)
+	}
+	return err == nil
+}
+
+// introduce reads a header off the socket, and asks the rules about the client
+// that it names.
+func (p *Proxy) introduce(rules *Rules, c *client, header []byte) error {
+	if n, err := unix.Read(int(c.fd), header); err != nil || n < len(header) {
+		return ErrReset // it was there a moment ago
+	}
+	h, err := proxyhdr.Parse(header)
+	if err != nil {
+		return &badHeader{err}
+	}
+	if !h.Local {
+		c.addr, c.approach.local = h.Source, h.Dest
+	}
+	return rules.admit(c)
+}
+
+// stopClock ends the clock of announcing or silent.
+func (a *approach) stopClock() {
+	if a.clock != nil {
+		a.clock.Stop()
+		a.clock = nil
+	}
+}
+
+// late cuts a session whose time is over; the gate tells it.
+func (p *Proxy) late(t *gate.Turn) {
+	p.mu.Lock()
+	defer p.unlock()
+	c := t.Waiter().(*client)
+	c.fate = tooLate
+	if c.session != nil {
+		c.session.Cut(p.rules.Load().OnLate.Kind == FarewellReset)
+		return
+	}
+	p.dismiss(c, ErrSessionTimeout)
+}
+
+// sourceOf is where a client comes from, for the rules about sources: its IPv4
+// address, its IPv6 /64, which is what one customer gets (RFC 6177), its user,
+// or its virtual machine.
+func sourceOf(c *client) string {
+	ip := c.addr.IP.Addr().Unmap()
+	switch {
+	case ip.Is4():
+		return ip.String()
+	case ip.Is6():
+		return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
+	case c.addr.Family == unix.AF_VSOCK:
+		return "vsock " + strconv.FormatUint(uint64(c.addr.CID), 10)
+	}
+	return "user " + strconv.Itoa(int(c.uid))
+}
+
+// unread is how many bytes a socket holds for us (FIONREAD, which Go calls TIOCINQ).
+func unread(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// whyReset tells a client that reset its connection from one that keepalive
+// gave up.
+func whyReset(fd int) error {
+	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && unix.Errno(n) == unix.ETIMEDOUT {
+		return ErrVanished
+	}
+	return ErrReset
+}

@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"time"
+)
+
+// Session is a look at a client that has not ended.
+type Session struct {
+	Client      Client
+	Stage       string        // announcing, silent, waiting, entering (the backend is being reached) or joined
+	Waited      time.Duration // until it was let in, or so far
+	Inside      time.Duration // since it was let in; 0: it was not
+	FromClient  uint64        // bytes that the backend got
+	FromBackend uint64        // bytes that the client got
+	Generation  uint64        // of its backend; 0: none yet, or it is not known
+}
+
+var stageNames = [...]string{
+	accepted: "accepted", announcing: "announcing", silent: "silent", waiting: "waiting",
+	entering: "entering", joined: "joined", ended: "ended",
+}
+
+// Sessions looks at all clients, in the order in which they came. The relay
+// goes on meanwhile.
+func (p *Proxy) Sessions() []Session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]Session, p.count)
+	i := p.count
+	for c := p.clients; c != nil; c = c.next { // the last one first
+		i--
+		all[i] = p.look(c)
+	}
+	return all
+}
+
+// Line looks at those who wait for their turn, the next one first.
+func (p *Proxy) Line() []Session {
+	waiters := p.gate.Line()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]Session, 0, len(waiters))
+	for _, w := range waiters {
+		if c := w.(*client); c.stage == waiting {
+			all = append(all, p.look(c))
+		}
+	}
+	return all
+}
+
+// look makes a Session; p.mu is held.
+func (p *Proxy) look(c *client) Session {
+	now := p.clock()
+	s := Session{Client: c.facts(), Stage: stageNames[c.stage], Waited: now - c.arrived, Generation: c.generation}
+	if c.entered != 0 {
+		s.Waited, s.Inside = c.entered-c.arrived, now-c.entered
+	}
+	if c.session != nil {
+		s.FromClient, s.FromBackend = c.session.Counts()
+	}
+	return s
+}
+
+// Denied counts the clients that the rules kept out.
+func (p *Proxy) Denied() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.denied
+}
+
+// Kick ends the client with that number, with a reset if it was joined to the
+// backend, and tells whether there is one.
+func (p *Proxy) Kick(number uint64) bool {
+	p.mu.Lock()
+	defer p.unlock()
+	for c := p.clients; c != nil; c = c.next {
+		if c.number != number || c.stage == ended {
+			continue
+		}
+		c.fate = kicked
+		if c.session != nil {
+			c.session.Cut(true)
+		} else {
+			p.dismiss(c, ErrKicked)
+		}
+		return true
+	}
+	return false
+}
