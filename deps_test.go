@@ -29,6 +29,7 @@ var (
 	logger    = "github.com/sirupsen/logrus"
 	systemd   = "github.com/coreos/go-systemd/v22"
 	bus       = "github.com/godbus/dbus"
+	proxyhdr  = "github.com/pires/go-proxyproto"
 	syscalls  = "golang.org/x/sys"
 	public    = []string{"activation", "gate", "relay", "sockaddr", "supervisor"}
 )
@@ -51,6 +52,8 @@ var rules = []rule{
 		why: "it reads text, and talks to nobody"},
 	{who: everybody, not: []string{"control", "demo"}, what: []string{"net/http"},
 		why: "HTTP is for the control socket and the demo: clients' bytes are never looked into"},
+	{who: everybody, not: []string{"internal/proxyhdr"}, what: []string{proxyhdr},
+		why: "one place knows the bytes of PROXY headers: it is stricter, and reads from nobody"},
 	{who: everybody, not: []string{"supervisor"}, what: []string{"os/exec"},
 		why: "one launcher starts every child"},
 
@@ -80,7 +83,7 @@ var rules = []rule{
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
 	"main", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "sockaddr", "supervisor",
-	"internal/epoll", "internal/sockdiag",
+	"internal/epoll", "internal/proxyhdr", "internal/sockdiag",
 }
 
 const module = "github.com/tiproxy/tiproxy"
@@ -105,6 +108,7 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"proxy", module + "/supervisor", "interfaces of its own"},
 		{"proxy", module + "/gate", ""},
 		{"proxy", "os/exec", "one launcher"},
+		{"proxy", proxyhdr, "bytes of PROXY headers"},
 		{"config", systemd + "/daemon", "talks to nobody"},
 		{"config", systemd + "/unit", ""},
 		{"supervisor", systemd + "/dbus", ""},
