@@ -70,6 +70,8 @@ var rules = []rule{
 		why: "it says in interfaces of its own what it wants of a backend, and is told settings as plain values"},
 	{who: []string{"config"}, what: ours, but: []string{"sockaddr"},
 		why: "settings are plain data: who uses them is main's business"},
+	{who: []string{"access"}, what: []string{"ours", "net", "os"}, but: []string{"net/netip", "os/user"},
+		why: "text and facts in, a decision out: who has the socket does what follows"},
 	{who: []string{"control"}, what: ours,
 		why: "the status is whatever JSON it is given: it carries it, and decides nothing"},
 	{who: []string{"observe"}, what: ours, but: []string{"gate", "proxy", "supervisor"},
@@ -82,7 +84,7 @@ var rules = []rule{
 
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
-	"main", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "sockaddr", "supervisor",
+	"main", "access", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "sockaddr", "supervisor",
 	"internal/epoll", "internal/proxyhdr", "internal/sockdiag",
 }
 
@@ -116,6 +118,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"activation", systemd + "/dbus", "only the supervisor"},
 		{"proxy", bus + "/v5", "goes through activation"},
 		{"config", module + "/internal/epoll", "plain data"},
+		{"access", module + "/sockaddr", "a decision out"},
+		{"access", "net/netip", ""},
 		{"control", module, "carries it"},
 		{"internal/epoll", module + "/relay", "the foundation"},
 		{"main", "github.com/spf13/cobra", ""},
