@@ -29,6 +29,7 @@ var (
 	logger    = "github.com/sirupsen/logrus"
 	systemd   = "github.com/coreos/go-systemd/v22"
 	bus       = "github.com/godbus/dbus"
+	proxyhdr  = "github.com/pires/go-proxyproto"
 	syscalls  = "golang.org/x/sys"
 	public    = []string{"activation", "gate", "relay", "sockaddr", "supervisor"}
 )
@@ -51,6 +52,8 @@ var rules = []rule{
 		why: "it reads text, and talks to nobody"},
 	{who: everybody, not: []string{"control", "demo"}, what: []string{"net/http"},
 		why: "HTTP is for the control socket and the demo: clients' bytes are never looked into"},
+	{who: everybody, not: []string{"internal/proxyhdr"}, what: []string{proxyhdr},
+		why: "one place knows the bytes of PROXY headers: it is stricter, and reads from nobody"},
 	{who: everybody, not: []string{"supervisor"}, what: []string{"os/exec"},
 		why: "one launcher starts every child"},
 
@@ -67,6 +70,8 @@ var rules = []rule{
 		why: "it says in interfaces of its own what it wants of a backend, and is told settings as plain values"},
 	{who: []string{"config"}, what: ours, but: []string{"sockaddr"},
 		why: "settings are plain data: who uses them is main's business"},
+	{who: []string{"access"}, what: []string{"ours", "net", "os"}, but: []string{"net/netip", "os/user"},
+		why: "text and facts in, a decision out: who has the socket does what follows"},
 	{who: []string{"control"}, what: ours,
 		why: "the status is whatever JSON it is given: it carries it, and decides nothing"},
 	{who: []string{"observe"}, what: ours, but: []string{"gate", "proxy", "supervisor"},
@@ -79,8 +84,8 @@ var rules = []rule{
 
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
-	"main", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "sockaddr", "supervisor",
-	"internal/epoll", "internal/sockdiag",
+	"main", "access", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "sockaddr", "supervisor",
+	"internal/epoll", "internal/proxyhdr", "internal/sockdiag",
 }
 
 const module = "github.com/tiproxy/tiproxy"
@@ -105,6 +110,7 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"proxy", module + "/supervisor", "interfaces of its own"},
 		{"proxy", module + "/gate", ""},
 		{"proxy", "os/exec", "one launcher"},
+		{"proxy", proxyhdr, "bytes of PROXY headers"},
 		{"config", systemd + "/daemon", "talks to nobody"},
 		{"config", systemd + "/unit", ""},
 		{"supervisor", systemd + "/dbus", ""},
@@ -112,6 +118,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"activation", systemd + "/dbus", "only the supervisor"},
 		{"proxy", bus + "/v5", "goes through activation"},
 		{"config", module + "/internal/epoll", "plain data"},
+		{"access", module + "/sockaddr", "a decision out"},
+		{"access", "net/netip", ""},
 		{"control", module, "carries it"},
 		{"internal/epoll", module + "/relay", "the foundation"},
 		{"main", "github.com/spf13/cobra", ""},
