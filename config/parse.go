@@ -160,7 +160,7 @@ func parseEnvironment(c *Config, value string) error {
 		c.Backend.Environment = nil
 		return nil
 	}
-	c.Backend.Environment = append(c.Backend.Environment, words...)
+	c.Backend.Environment = slices.Concat(c.Backend.Environment, words)
 	return nil
 }
 

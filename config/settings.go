@@ -24,10 +24,22 @@ type Setting struct {
 // set gives the setting a value; an empty one is its default again, as an empty
 // assignment resets a setting in a unit file.
 func (s Setting) set(c *Config, value string) error {
+	said := value
 	if value == "" {
 		value = s.Default
 	}
-	return s.parse(c, value)
+	if err := s.parse(c, value); err != nil {
+		return err
+	}
+	c.note(s, said)
+	return nil
+}
+
+// isList tells whether a setting may stand several times, and adds up.
+func (s Setting) isList() bool {
+	return slices.Contains([]string{
+		"Environment", "EnvironmentFile", "AllowFrom", "DenyFrom", "AccessTimes", "AllowUsers", "AllowGroups", "AcceptProxy",
+	}, s.Key)
 }
 
 // Settings is the table, in the order of the example file.
