@@ -26,14 +26,14 @@ func TestDrain(t *testing.T) {
 		{"the second signal ends it", patience, func(r *running, _ *net.TCPConn) { r.now() }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Drain = tt.drain })
+			r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.Drain = tt.drain })
 			in := r.dial(0)
 			exchange(t, in, "in")
 			waiting := r.dial(0)
 			await[WaitEvent](r)
 			r.stop()
 			mustEOF(t, waiting)
-			if e := await[EndEvent](r); e.Outcome != Left || !errors.Is(e.Err, gate.ErrClosed) {
+			if e := await[EndEvent](r); e.Outcome != Left || !errors.Is(e.Err, ErrStopping) {
 				t.Errorf("%+v", e)
 			}
 			if tt.drain == patience {
@@ -54,7 +54,7 @@ func TestDrain(t *testing.T) {
 func TestDrainEndsThoseWhoseBackendStarts(t *testing.T) {
 	b := newBackend(t, echo)
 	b.open = make(chan struct{})
-	r := run(t, b, 1, 10, func(c *Config) { c.Drain = 10 * time.Millisecond })
+	r := run(t, b, 1, 10, func(c *Config) { c.Rules.Drain = 10 * time.Millisecond })
 	c, _ := r.dial(0), r.dial(0)
 	await[WaitEvent](r)
 	r.stop()
@@ -68,7 +68,7 @@ func TestDrainEndsThoseWhoseBackendStarts(t *testing.T) {
 // kernel's backlog for the next run.
 func TestIdleExitLosesNobody(t *testing.T) {
 	b := newBackend(t, echo)
-	r := run(t, b, 1, 10, func(c *Config) { c.IdleExit = 10 * time.Millisecond })
+	r := run(t, b, 1, 10, func(c *Config) { c.Rules.IdleExit = 10 * time.Millisecond })
 	if idle := <-r.ended; !idle {
 		t.Fatal("Serve did not return for idleness")
 	}
@@ -87,7 +87,7 @@ func TestIdleExitLosesNobody(t *testing.T) {
 
 // A quiet connection is a connection: the idle clock runs from its end.
 func TestQuietConnectionIsNotIdle(t *testing.T) {
-	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.IdleExit = 50 * time.Millisecond })
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.IdleExit = 50 * time.Millisecond })
 	c := r.dial(0)
 	exchange(t, c, "in")
 	select {

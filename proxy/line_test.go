@@ -74,7 +74,7 @@ func TestThoseWhoLeaveTheLine(t *testing.T) {
 			if e := await[EndEvent](r); e.Outcome != Left || !errors.Is(e.Err, tt.err) || e.Client.Number != 2 {
 				t.Errorf("%+v", e)
 			}
-			if s := r.cfg.Gate.Stats(); s.Queued != 0 || s.Abandoned != 1 {
+			if s := r.proxy.Gate().Stats(); s.Queued != 0 || s.Abandoned != 1 {
 				t.Errorf("%+v", s)
 			}
 			if n := b.acquired.Load(); n != 1 {
@@ -123,7 +123,7 @@ func TestHangUpWhileTheBackendStarts(t *testing.T) {
 // A client that only connects wakes nobody, takes no slot, and is sent away.
 func TestWakeOnData(t *testing.T) {
 	b := newBackend(t, echo)
-	r := run(t, b, 1, 1, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, never })
+	r := run(t, b, 1, 1, func(c *Config) { c.Rules.WakeOnData, c.Rules.WakeTimeout = true, never })
 	silent, leaving := r.dial(0), r.dial(0)
 	leaving.Close()
 	if e := await[EndEvent](r); e.Outcome != Left || e.Err != ErrHungUp {
@@ -132,7 +132,7 @@ func TestWakeOnData(t *testing.T) {
 	if n := b.acquired.Load(); n != 0 {
 		t.Errorf("the backend was asked for %d times by those who said nothing", n)
 	}
-	if s := r.cfg.Gate.Stats(); s.Active != 0 || s.Queued != 0 {
+	if s := r.proxy.Gate().Stats(); s.Active != 0 || s.Queued != 0 {
 		t.Errorf("%+v", s)
 	}
 	exchange(t, r.dial(0), "speaks first") // and holds the slot
@@ -146,13 +146,13 @@ func TestWakeOnData(t *testing.T) {
 	}
 	r.stop()
 	mustEOF(t, silent)
-	if e := await[EndEvent](r); e.Outcome != Left || !errors.Is(e.Err, gate.ErrClosed) {
+	if e := await[EndEvent](r); e.Outcome != Left || !errors.Is(e.Err, ErrStopping) {
 		t.Errorf("%+v", e)
 	}
 }
 
 func TestSilentClientDoesNotHoldUpTheDrain(t *testing.T) {
-	r := run(t, newBackend(t, echo), 1, 1, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, never })
+	r := run(t, newBackend(t, echo), 1, 1, func(c *Config) { c.Rules.WakeOnData, c.Rules.WakeTimeout = true, never })
 	exchange(t, r.dial(0), "accepted after")
 	silent := r.dial(0)
 	fmt.Fprint(r.dial(0), "the silent one") // so that one is accepted, too
@@ -168,7 +168,7 @@ func TestSilentClientDoesNotHoldUpTheDrain(t *testing.T) {
 
 // Only the first byte asks for a place.
 func TestWakeOnDataOnce(t *testing.T) {
-	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, never })
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.WakeOnData, c.Rules.WakeTimeout = true, never })
 	exchange(t, r.dial(0), "holds the slot")
 	talker := r.dial(0)
 	fmt.Fprint(talker, "first")
@@ -176,13 +176,13 @@ func TestWakeOnDataOnce(t *testing.T) {
 	fmt.Fprint(talker, "second")
 	fmt.Fprint(r.dial(0), "another")
 	await[WaitEvent](r) // by now the front has seen the second piece
-	if s := r.cfg.Gate.Stats(); s.Queued != 2 {
+	if s := r.proxy.Gate().Stats(); s.Queued != 2 {
 		t.Errorf("%d in line, want 2", s.Queued)
 	}
 }
 
 func TestWakeTimeout(t *testing.T) {
-	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.WakeOnData, c.WakeTimeout = true, 20*time.Millisecond })
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.WakeOnData, c.Rules.WakeTimeout = true, 20*time.Millisecond })
 	mustEOF(t, r.dial(0))
 	if e := await[EndEvent](r); e.Outcome != Left || e.Err != ErrSilent {
 		t.Errorf("%+v", e)
@@ -210,7 +210,7 @@ func TestFullLineRefuses(t *testing.T) {
 }
 
 func TestQueueTimeout(t *testing.T) {
-	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.QueueTimeout = 20 * time.Millisecond })
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.Gate.QueueTimeout = 20 * time.Millisecond })
 	door := r.dial(0)
 	exchange(t, door, "in")
 	c := r.dial(0)
@@ -220,7 +220,7 @@ func TestQueueTimeout(t *testing.T) {
 	if e.Outcome != Left || e.Err != ErrQueueTimeout || e.Waited < 20*time.Millisecond {
 		t.Errorf("%+v", e)
 	}
-	if s := r.cfg.Gate.Stats(); s.TimedOut != 1 {
+	if s := r.proxy.Gate().Stats(); s.TimedOut != 1 {
 		t.Errorf("%+v", s)
 	}
 	exchange(t, door, "not touched")

@@ -33,7 +33,7 @@ func TestOneConnection(t *testing.T) {
 }
 
 func TestSessionTimeout(t *testing.T) {
-	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.SessionTimeout = 50 * time.Millisecond })
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.Gate.SessionTimeout = 50 * time.Millisecond })
 	c, next := r.dial(0), r.dial(0)
 	exchange(t, c, "in")
 	mustEOF(t, c)
@@ -46,7 +46,7 @@ func TestSessionTimeout(t *testing.T) {
 func TestSessionTimeoutRecyclesTheBackend(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		b := newBackend(t, echo)
-		r := run(t, b, 1, 10, func(c *Config) { c.SessionTimeout, c.RestartLate = 20*time.Millisecond, restart })
+		r := run(t, b, 1, 10, func(c *Config) { c.Rules.Gate.SessionTimeout, c.Rules.RestartLate = 20*time.Millisecond, restart })
 		mustEOF(t, r.dial(0))
 		await[EndEvent](r)
 		if got := b.recycled.Load(); (got == 1) != restart {
@@ -90,7 +90,7 @@ func TestCut(t *testing.T) {
 func TestSessionTimeoutWhileTheBackendStarts(t *testing.T) {
 	b := newBackend(t, echo)
 	b.open = make(chan struct{})
-	r := run(t, b, 1, 10, func(c *Config) { c.SessionTimeout = 20 * time.Millisecond })
+	r := run(t, b, 1, 10, func(c *Config) { c.Rules.Gate.SessionTimeout = 20 * time.Millisecond })
 	mustEOF(t, r.dial(0))
 	if e := await[EndEvent](r); e.Outcome != Unserved || !errors.Is(e.Err, ErrSessionTimeout) {
 		t.Errorf("%+v", e)
@@ -129,7 +129,7 @@ func TestStartTimeout(t *testing.T) {
 	b := newBackend(t, echo)
 	t.Run("never ready", func(t *testing.T) {
 		b.open = make(chan struct{})
-		r := run(t, b, 1, 10, func(c *Config) { c.StartTimeout = 20 * time.Millisecond })
+		r := run(t, b, 1, 10, func(c *Config) { c.Rules.StartTimeout = 20 * time.Millisecond })
 		mustEOF(t, r.dial(0))
 		if e := await[EndEvent](r); e.Outcome != Unserved || !strings.Contains(e.Err.Error(), "not ready within 20ms") {
 			t.Errorf("%+v", e)
@@ -138,7 +138,7 @@ func TestStartTimeout(t *testing.T) {
 	})
 	t.Run("never takes a connection", func(t *testing.T) {
 		b.acquired.Store(-1 << 40)
-		r := run(t, &moving{backend: b}, 1, 10, func(c *Config) { c.StartTimeout = 20 * time.Millisecond })
+		r := run(t, &moving{backend: b}, 1, 10, func(c *Config) { c.Rules.StartTimeout = 20 * time.Millisecond })
 		mustEOF(t, r.dial(0))
 		if e := await[EndEvent](r); e.Outcome != Unserved || !errors.Is(e.Err, syscall.ECONNREFUSED) {
 			t.Errorf("%+v", e)
@@ -166,7 +166,7 @@ func TestSlotOfADeadBackendIsFreed(t *testing.T) {
 			}
 			if when == "while it is joined" {
 				r.proxy.BackendGone(6) // an earlier one is nothing to it
-				if s := r.cfg.Gate.Stats(); s.Active != 1 {
+				if s := r.proxy.Gate().Stats(); s.Active != 1 {
 					t.Fatalf("%+v", s)
 				}
 				r.proxy.BackendGone(7)

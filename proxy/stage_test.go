@@ -125,8 +125,11 @@ func run(t *testing.T, b Backend, limit, line int, change func(*Config)) *runnin
 	t.Cleanup(bytes.Close)
 	r := &running{t: t, events: make(chan Event, 10000), ended: make(chan bool, 1)}
 	r.cfg = Config{
-		Gate: gate.New(limit, line), Relay: bytes, Backend: b,
-		QueueTimeout: never, StartTimeout: never, SessionTimeout: never, IdleExit: never, Drain: patience,
+		Relay: bytes, Backend: b,
+		Rules: Rules{
+			Gate:         gate.Options{Limit: limit, Queue: line},
+			StartTimeout: never, SessionIdle: never, KeepAlive: never, IdleExit: never, Drain: patience,
+		},
 		Events: func(e Event) { r.events <- e },
 	}
 	if change != nil {
