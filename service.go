@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/tiproxy/tiproxy/activation"
@@ -35,7 +34,6 @@ type service struct {
 	log       *logrus.Logger
 	watch     func(supervisor.Event) // told what the observer is told; nil: nobody
 
-	gate    *gate.Gate
 	backend *supervisor.Supervisor // nil: there is none
 	proxy   *proxy.Proxy
 }
@@ -45,12 +43,15 @@ func (s *service) run() error {
 	stop, now := signals()
 	defer closeAll(s.listeners)
 	observer := observe.New(s.log, s.publish)
-	s.gate = gate.New(s.cfg.Gate.MaxConnections, s.cfg.Gate.QueueLength)
 	bytes, err := relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering})
 	if err != nil {
 		return err
 	}
-	if s.proxy, err = proxy.New(s.proxying(observer, bytes)); err != nil {
+	rules, err := rulesOf(s.cfg)
+	if err != nil {
+		return exitWith(exitConfig, err)
+	}
+	if s.proxy, err = proxy.New(s.proxying(observer, bytes, rules)); err != nil {
 		return err
 	}
 	if s.noBackend == nil { // after the proxy, which its events may concern at once
@@ -79,61 +80,6 @@ func (s *service) run() error {
 	return err
 }
 
-func (s *service) supervision(o *observe.Observer) supervisor.Config {
-	b := s.cfg.Backend
-	around := supervisor.Surroundings{
-		User: b.User, Group: b.Group, Environment: b.Environment, EnvironmentFiles: b.EnvironmentFiles,
-		UMask: b.UMask, Nice: b.Nice, OOMScoreAdjust: b.OOMScoreAdjust,
-	}
-	if l := b.LimitNOFILE; l != nil {
-		around.NoFile = &unix.Rlimit{Cur: l.Soft, Max: l.Hard}
-	}
-	var alive time.Duration
-	if b.Alive != "" {
-		alive = b.AliveInterval
-	}
-	return supervisor.Config{
-		Command: b.Exec, Unit: b.Unit, Dir: b.WorkingDirectory, Surroundings: around, Address: b.Address, Auto: b.AddressAuto,
-		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval, ReadyDelay: b.ReadyDelay,
-		ReadyCommand: b.ReadyCommand, ReadyLog: b.ReadyLog, ReadyFD: b.ReadyFD,
-		StopSignal: b.StopSignal, StopCommand: b.StopCommand, AliveInterval: alive, AliveCommand: b.AliveCommand,
-		StartTimeout: b.StartTimeout, IdleStop: b.IdleStop, StopTimeout: b.StopTimeout,
-		MinUptime: b.MinUptime, Preload: b.Preload,
-		RecycleConnections: b.RecycleConnections, RecycleAge: b.RecycleAge, RecycleMemory: b.RecycleMemory,
-		RecycleJitter: b.RecycleJitter, RecycleGrace: b.RecycleGrace,
-		Freeze: b.IdleAction == config.IdleFreeze, FreezeStop: b.IdleFreeze,
-		Watchdog: b.Watchdog, NotifyMain: b.NotifyAccess == config.NotifyMain,
-		Reap: true,
-		Events: func(e supervisor.Event) {
-			o.Backend(e)
-			switch e := e.(type) {
-			case supervisor.ExitEvent:
-				s.proxy.BackendGone(e.Generation)
-			case supervisor.CutEvent:
-				s.proxy.Cut(e.Generation)
-			}
-			if s.watch != nil {
-				s.watch(e)
-			}
-		},
-	}
-}
-
-func (s *service) proxying(o *observe.Observer, bytes *relay.Relay) proxy.Config {
-	c := proxy.Config{
-		Gate: s.gate, Relay: bytes, Backend: backend{s},
-		WakeOnData: s.cfg.Backend.WakeOn == config.WakeData, WakeTimeout: s.cfg.Backend.WakeTimeout,
-		QueueTimeout: s.cfg.Gate.QueueTimeout, StartTimeout: s.cfg.Backend.StartTimeout,
-		SessionTimeout: s.cfg.Gate.SessionTimeout, RestartLate: s.cfg.Gate.OnTimeout == config.TimeoutRestart,
-		IdleExit: s.cfg.Service.IdleExit, Drain: s.cfg.Service.Drain,
-		Events: o.Connection,
-	}
-	for _, l := range s.listeners {
-		c.Listeners = append(c.Listeners, proxy.Listener{FD: l.FD, Name: l.Name, Addr: l.Addr})
-	}
-	return c
-}
-
 // backend shows the supervisor to the proxy.
 type backend struct{ s *service }
 
@@ -151,7 +97,7 @@ func (b backend) Acquire(ctx context.Context) (proxy.Lease, error) {
 
 // status collects the snapshot.
 func (s *service) status() observe.Status {
-	st := observe.Status{Version: version, PID: os.Getpid(), Gate: observe.GateStatus(s.gate.Stats())}
+	st := observe.Status{Version: version, PID: os.Getpid(), Gate: observe.GateStatus(s.proxy.Gate().Stats())}
 	for _, l := range s.listeners {
 		st.Listeners = append(st.Listeners, observe.Listener{Name: l.Name, Address: l.Addr.String()})
 	}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"time"
+
+	"github.com/tiproxy/tiproxy/access"
+	"github.com/tiproxy/tiproxy/config"
+	"github.com/tiproxy/tiproxy/gate"
+	"github.com/tiproxy/tiproxy/observe"
+	"github.com/tiproxy/tiproxy/proxy"
+	"github.com/tiproxy/tiproxy/relay"
+	"github.com/tiproxy/tiproxy/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// What the configuration says, in the words of those who do it.
+
+func (s *service) supervision(o *observe.Observer) supervisor.Config {
+	b := s.cfg.Backend
+	around := supervisor.Surroundings{
+		User: b.User, Group: b.Group, Environment: b.Environment, EnvironmentFiles: b.EnvironmentFiles,
+		UMask: b.UMask, Nice: b.Nice, OOMScoreAdjust: b.OOMScoreAdjust,
+	}
+	if l := b.LimitNOFILE; l != nil {
+		around.NoFile = &unix.Rlimit{Cur: l.Soft, Max: l.Hard}
+	}
+	var alive time.Duration
+	if b.Alive != "" {
+		alive = b.AliveInterval
+	}
+	return supervisor.Config{
+		Command: b.Exec, Unit: b.Unit, Dir: b.WorkingDirectory, Surroundings: around, Address: b.Address, Auto: b.AddressAuto,
+		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval, ReadyDelay: b.ReadyDelay,
+		ReadyCommand: b.ReadyCommand, ReadyLog: b.ReadyLog, ReadyFD: b.ReadyFD,
+		StopSignal: b.StopSignal, StopCommand: b.StopCommand, AliveInterval: alive, AliveCommand: b.AliveCommand,
+		StartTimeout: b.StartTimeout, IdleStop: b.IdleStop, StopTimeout: b.StopTimeout,
+		MinUptime: b.MinUptime, Preload: b.Preload,
+		RecycleConnections: b.RecycleConnections, RecycleAge: b.RecycleAge, RecycleMemory: b.RecycleMemory,
+		RecycleJitter: b.RecycleJitter, RecycleGrace: b.RecycleGrace,
+		Freeze: b.IdleAction == config.IdleFreeze, FreezeStop: b.IdleFreeze,
+		Watchdog: b.Watchdog, NotifyMain: b.NotifyAccess == config.NotifyMain,
+		Reap: true,
+		Events: func(e supervisor.Event) {
+			o.Backend(e)
+			switch e := e.(type) {
+			case supervisor.ExitEvent:
+				s.proxy.BackendGone(e.Generation)
+			case supervisor.CutEvent:
+				s.proxy.Cut(e.Generation)
+			}
+			if s.watch != nil {
+				s.watch(e)
+			}
+		},
+	}
+}
+
+func (s *service) proxying(o *observe.Observer, bytes *relay.Relay, rules proxy.Rules) proxy.Config {
+	c := proxy.Config{Relay: bytes, Backend: backend{s}, Rules: rules, Events: o.Connection}
+	for _, l := range s.listeners {
+		c.Listeners = append(c.Listeners, proxy.Listener{FD: l.FD, Name: l.Name, Addr: l.Addr})
+	}
+	return c
+}
+
+// rulesOf looks up the users and groups that a configuration names.
+func rulesOf(cfg *config.Config) (proxy.Rules, error) {
+	users, err := access.LookupUsers(cfg.Access.AllowUsers)
+	if err != nil {
+		return proxy.Rules{}, err
+	}
+	groups, err := access.LookupGroups(cfg.Access.AllowGroups)
+	if err != nil {
+		return proxy.Rules{}, err
+	}
+	g, a := &cfg.Gate, &cfg.Access
+	r := proxy.Rules{
+		Gate: gate.Options{
+			Limit: g.MaxConnections, Queue: g.QueueLength,
+			PerSource: g.MaxPerSource, QueuePerSource: g.QueuePerSource, Fair: g.Fair == config.FairSource,
+			QueueTimeout: bounded(g.QueueTimeout), SessionTimeout: bounded(g.SessionTimeout),
+			BeforeMayFail: cfg.Hooks.Failure == config.FailureContinue,
+		},
+		Rate: g.Rate,
+		Access: access.Rules{
+			AllowFrom: a.AllowFrom, DenyFrom: a.DenyFrom, Times: a.Times, Users: users, Groups: groups,
+		},
+		Trusted: a.AcceptProxy, TrustUnix: a.AcceptProxyUnix,
+		WakeOnData: cfg.Backend.WakeOn == config.WakeData, WakeTimeout: cfg.Backend.WakeTimeout,
+		AbortOnClose: g.AbortOnClose, KeepAlive: g.KeepAlive,
+		WhenFull:     proxy.Farewell{Kind: farewells[g.WhenFull], Text: g.FullMessage},
+		QueueMessage: g.QueueMessage,
+		SendProxy:    cfg.Backend.SendProxy, StartTimeout: cfg.Backend.StartTimeout, SessionIdle: g.SessionIdle,
+		RestartLate: g.OnTimeout == config.TimeoutRestart,
+		IdleExit:    cfg.Service.IdleExit, Drain: cfg.Service.Drain,
+	}
+	if cfg.Hooks.Timeout != config.Never {
+		// The hook's own limit comes first, and kills it; this one is for what
+		// cannot be killed.
+		r.Gate.BeforeTimeout = cfg.Hooks.Timeout + time.Second
+	}
+	if g.OnTimeout == config.TimeoutReset {
+		r.OnLate.Kind = proxy.FarewellReset
+	}
+	return r, nil
+}
+
+var farewells = map[string]proxy.FarewellKind{
+	config.FullRefuse: proxy.FarewellClose, config.FullReset: proxy.FarewellReset,
+	config.FullMessage: proxy.FarewellMessage, config.FullBacklog: proxy.FarewellBacklog,
+}
+
+// bounded is a limit as the gate wants it, where 0 is none.
+func bounded(d time.Duration) time.Duration {
+	if d == config.Never {
+		return 0
+	}
+	return d
+}
