@@ -58,7 +58,8 @@ func command() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	o.addFlags(root.Flags())
-	root.AddCommand(checkCommand(), demoCommand(), demoBackendCommand(), statusCommand())
+	root.AddCommand(checkCommand(), demoCommand(), demoBackendCommand())
+	root.AddCommand(steerCommands()...)
 	return root
 }
 

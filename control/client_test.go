@@ -26,7 +26,7 @@ func TestStatusWithoutTiproxy(t *testing.T) {
 	l.SetUnlinkOnClose(false)
 	l.Close()
 	for path, cause := range map[string]error{missing: fs.ErrNotExist, stale: syscall.ECONNREFUSED} {
-		_, err := Status(t.Context(), path)
+		_, err := (Client{Path: path}).Status(t.Context())
 		if !errors.Is(err, cause) || !strings.Contains(err.Error(), "no tiproxy answers at "+path+": is it running?") {
 			t.Errorf("want %v: %v", cause, err)
 		}
@@ -34,8 +34,8 @@ func TestStatusWithoutTiproxy(t *testing.T) {
 }
 
 func TestStatusOfAnotherUser(t *testing.T) {
-	err := explain("/c", &url.Error{Op: "Get", Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)}})
-	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "only root and the user") {
+	err := Client{Path: "/c"}.explain(&url.Error{Op: "Get", Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)}})
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "only root, the user") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestStatusOfSomethingElse(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := answers(t, c.text)
-			got, err := Status(t.Context(), path)
+			got, err := (Client{Path: path}).Status(t.Context())
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "http://") {
 				t.Errorf("%.40q, %v; want %q", got, err, c.want)
 			}
@@ -95,7 +95,7 @@ func TestStatusOfSilence(t *testing.T) {
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := Status(ctx, path); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "does not answer") {
+	if _, err := (Client{Path: path}).Status(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -5,13 +5,19 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
+
+// asleep is the state of a tiproxy that systemd starts for the next client.
+const asleep = "asleep"
 
 // status is what Print reads of the JSON, by the fields' names in any case; what
 // is missing is zero.
 type status struct {
 	Version   string
 	PID       int
+	State     string    // of the whole; empty: nothing special
+	Since     time.Time // of that; zero: not known
 	Listeners []listener
 	Gate      gate
 	Backend   backend
@@ -23,6 +29,7 @@ type gate struct {
 	Limit, Active, Queued      uint64
 	Served, Refused, Abandoned uint64
 	TimedOut                   uint64 `json:"timed_out"`
+	OldestWaitUsec             int64  `json:"oldest_wait_usec"` // 0: nobody waits, or not known
 }
 
 type backend struct {
@@ -31,27 +38,59 @@ type backend struct {
 	Starts      uint64
 	MemoryBytes uint64 `json:"memory_bytes"` // 0: not known
 	LastExit    string `json:"last_exit"`    // empty: it never ended
+	Text        string // its STATUS=; empty: it said none
 }
 
-// Print writes a status, as [Status] answers it, for people: a few lines, label
-// and text. It fails if raw is not such a status, or w does.
-func Print(w io.Writer, raw []byte) error {
+// Asleep is the status of a tiproxy that does not run, and is started by systemd
+// for the next client; since is when it fell asleep, zero if nobody knows.
+func Asleep(since time.Time) json.RawMessage {
+	text, _ := json.Marshal(struct {
+		State string    `json:"state"`
+		Since time.Time `json:"since,omitzero"`
+	}{asleep, since}) // systemd's years have four digits: this can always be written
+	return append(text, '\n')
+}
+
+// Print writes a status, as [Client.Status] and [Asleep] answer it, for people: a
+// few lines, label and text. It tells how long things have lasted until now; with
+// a zero now it leaves that out, for who wants to see what changes. It fails if
+// raw is not such a status, or w does.
+func Print(w io.Writer, raw []byte, now time.Time) error {
 	var s status
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return fmt.Errorf("cannot understand the status: %w; is that tiproxy of another version?", err)
+		return misunderstood("status", err)
 	}
 	var out strings.Builder
-	line := func(label, text string) { fmt.Fprintf(&out, "%-9s %s\n", label, text) }
-	line("tiproxy", fmt.Sprintf("%s, pid %d", s.Version, s.PID))
+	if s.State == asleep {
+		fmt.Fprintf(&out, "asleep%s: the next client wakes it\n", since(s.Since, now))
+	} else {
+		s.write(&out, !now.IsZero())
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+func (s status) write(out *strings.Builder, lasting bool) {
+	line := func(label, text string) { fmt.Fprintf(out, "%-9s %s\n", label, printable(text)) }
+	line("tiproxy", s.now())
 	for _, l := range s.Listeners {
 		line("listener", l.String())
 	}
-	line("sessions", s.Gate.now())
+	line("sessions", s.Gate.now(lasting))
 	line("so far", s.Gate.soFar())
 	line("backend", s.Backend.now())
 	line("", s.Backend.soFar())
-	_, err := io.WriteString(w, out.String())
-	return err
+	if s.Backend.Text != "" {
+		line("", "says: "+s.Backend.Text)
+	}
+}
+
+func (s status) now() string {
+	text := fmt.Sprintf("%s, pid %d", s.Version, s.PID)
+	if s.State != "" {
+		text += ", " + s.State
+	}
+	return text
 }
 
 func (l listener) String() string {
@@ -61,11 +100,18 @@ func (l listener) String() string {
 	return fmt.Sprintf("%s (%s)", l.Address, l.Name)
 }
 
-func (g gate) now() string {
+func (g gate) now(lasting bool) string {
+	text := fmt.Sprintf("%d of at most %d", g.Active, g.Limit)
 	if g.Limit == 0 {
-		return fmt.Sprintf("%d, no limit", g.Active)
+		text = fmt.Sprintf("%d, no limit", g.Active)
 	}
-	return fmt.Sprintf("%d of at most %d, %d waiting", g.Active, g.Limit, g.Queued)
+	if g.Limit != 0 || g.Queued != 0 { // without a limit they wait for the backend
+		text += fmt.Sprintf(", %d waiting", g.Queued)
+	}
+	if lasting && g.OldestWaitUsec != 0 {
+		text += fmt.Sprintf(" (the first for %s)", span(micros(g.OldestWaitUsec)))
+	}
+	return text
 }
 
 func (g gate) soFar() string {
@@ -94,14 +140,6 @@ func (b backend) soFar() string {
 	return text
 }
 
-// size writes a number of bytes with the largest unit that leaves at least one.
-func size(bytes uint64) string {
-	if bytes < 1<<10 {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	value, unit := float64(bytes)/(1<<10), 0
-	for ; value >= 1<<10; value /= 1 << 10 {
-		unit++
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
+func misunderstood(what string, err error) error {
+	return fmt.Errorf("cannot understand the %s: %w; is that tiproxy of another version?", what, err)
 }

@@ -7,10 +7,16 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestPrint(t *testing.T) {
-	for _, c := range []struct{ name, raw, want string }{
+	now := time.Date(2026, 11, 22, 14, 5, 30, 0, time.Local)
+	fell := `{"state":"asleep","since":"` + time.Date(2026, 11, 22, 14, 2, 11, 0, time.Local).Format(time.RFC3339) + `"}`
+	for _, c := range []struct {
+		name, raw, want string
+		now             time.Time
+	}{
 		{"busy", `{"version":"1.2","pid":7,
 			"listeners":[{"name":"web","address":"127.0.0.1:4000"},{"name":"","address":"/run/x.sock"}],
 			"gate":{"limit":1,"active":1,"queued":3,"served":120,"refused":4,"abandoned":2,"timed_out":5},
@@ -22,7 +28,7 @@ sessions  1 of at most 1, 3 waiting
 so far    120 served, 4 refused, 2 abandoned, 5 timed out
 backend   ready, pid 8, 12.3 MiB
           3 starts, last exit: exit status 1
-`},
+`, time.Time{}},
 		{"stopped, without a limit", `{"version":"1.2","pid":7,"listeners":[],"gate":{"limit":0,"active":9},
 			"backend":{"state":"stopped","pid":0,"starts":1,"memory_bytes":0,"last_exit":""},"later":{}}`, `
 tiproxy   1.2, pid 7
@@ -30,11 +36,31 @@ sessions  9, no limit
 so far    0 served, 0 refused, 0 abandoned, 0 timed out
 backend   stopped
           1 start
-`},
+`, now},
+		{"all there is to tell", `{"version":"1.2","pid":7,"state":"draining","gate":{"limit":0,"queued":2,"oldest_wait_usec":12000000},
+			"backend":{"state":"starting","text":"loading\u001b[2J"}}`, `
+tiproxy   1.2, pid 7, draining
+sessions  0, no limit, 2 waiting (the first for 12 s)
+so far    0 served, 0 refused, 0 abandoned, 0 timed out
+backend   starting
+          0 starts
+          says: loading?[2J
+`, now},
+		{"only what changes", `{"version":"1.2","pid":7,"gate":{"limit":1,"queued":2,"oldest_wait_usec":12000000},"backend":{"state":"ready"}}`, `
+tiproxy   1.2, pid 7
+sessions  0 of at most 1, 2 waiting
+so far    0 served, 0 refused, 0 abandoned, 0 timed out
+backend   ready
+          0 starts
+`, time.Time{}},
+		{"asleep", fell, "\nasleep since 14:02:11 (3 min): the next client wakes it\n", now},
+		{"asleep for long", fell, "\nasleep since 2026-11-22 14:02:11 (2 days): the next client wakes it\n", now.AddDate(0, 0, 2)},
+		{"asleep, for who wants changes", fell, "\nasleep since 2026-11-22 14:02:11: the next client wakes it\n", time.Time{}},
+		{"asleep, nobody knows since when", string(Asleep(time.Time{})), "\nasleep: the next client wakes it\n", now},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
-			if err := Print(&out, []byte(c.raw)); err != nil || "\n"+out.String() != c.want {
+			if err := Print(&out, []byte(c.raw), c.now); err != nil || "\n"+out.String() != c.want {
 				t.Errorf("%v, got:\n%s\nwant:%s", err, out.String(), c.want)
 			}
 		})
@@ -42,8 +68,8 @@ backend   stopped
 }
 
 func TestPrintFails(t *testing.T) {
-	for _, raw := range []string{"", "[]", `{"pid":"seven"}`, `{"gate":{"served":-1}}`} {
-		if err := Print(io.Discard, []byte(raw)); err == nil || !strings.Contains(err.Error(), "cannot understand") {
+	for _, raw := range []string{"", "[]", `{"pid":"seven"}`, `{"gate":{"served":-1}}`, `{"state":"asleep","since":"noon"}`} {
+		if err := Print(io.Discard, []byte(raw), time.Time{}); err == nil || !strings.Contains(err.Error(), "cannot understand") {
 			t.Errorf("%s: %v", raw, err)
 		}
 	}
@@ -52,8 +78,18 @@ func TestPrintFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	if err := Print(closed, []byte("{}")); !errors.Is(err, os.ErrClosed) {
+	if err := Print(closed, []byte("{}"), time.Time{}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("what could not be written: %v", err)
+	}
+}
+
+func TestAsleep(t *testing.T) {
+	since := time.Date(2026, 11, 22, 14, 2, 11, 0, time.UTC)
+	if got := string(Asleep(since)); got != `{"state":"asleep","since":"2026-11-22T14:02:11Z"}`+"\n" {
+		t.Error(got)
+	}
+	if got := string(Asleep(time.Time{})); got != `{"state":"asleep"}`+"\n" {
+		t.Error(got)
 	}
 }
 
@@ -69,10 +105,11 @@ func TestSize(t *testing.T) {
 
 func FuzzPrint(f *testing.F) {
 	f.Add([]byte(`{"version":"1","listeners":[{"address":"x"}],"backend":{"memory_bytes":18446744073709551615}}`))
+	f.Add([]byte(Asleep(time.Unix(1, 0))))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var out strings.Builder
-		err := Print(&out, raw)
+		err := Print(&out, raw, time.Now())
 		if (err == nil) != (out.Len() > 0) {
 			t.Errorf("%v, but printed %q", err, out.String())
 		}

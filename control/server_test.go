@@ -2,17 +2,14 @@ package control
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -20,12 +17,18 @@ import (
 // serve starts a server at path that answers status, and ends it with the test.
 func serve(t *testing.T, path string, status any) *Server {
 	t.Helper()
-	s, err := Listen(path, func() any { return status })
+	s := NewServer(mustBind(t, path), &fake{status: status})
+	run(t, s)
+	return s
+}
+
+func mustBind(t *testing.T, path string) *Socket {
+	t.Helper()
+	socket, err := Bind(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, s)
-	return s
+	return socket
 }
 
 func run(t *testing.T, s *Server) {
@@ -42,113 +45,6 @@ func run(t *testing.T, s *Server) {
 
 func socketPath(t *testing.T) string { return filepath.Join(t.TempDir(), "control.sock") }
 
-func TestPath(t *testing.T) {
-	for _, c := range []struct{ override, runtime, xdg, want string }{
-		{"/a/b", "/run/x", "/run/user/1", "/a/b"},
-		{"", "/run/x", "/run/user/1", "/run/x/control.sock"},
-		{"", "/run/x:/run/y", "", "/run/x/control.sock"},
-		{"", "", "/run/user/1", "/run/user/1/tiproxy/control.sock"},
-		{"", "", "", "/run/tiproxy/control.sock"},
-	} {
-		t.Setenv("RUNTIME_DIRECTORY", c.runtime)
-		t.Setenv("XDG_RUNTIME_DIR", c.xdg)
-		if got := Path(c.override); got != c.want {
-			t.Errorf("%+v: %s", c, got)
-		}
-	}
-}
-
-func TestOnlyTheOwnerMayConnect(t *testing.T) {
-	for _, umask := range []int{0, 0o077} {
-		old := syscall.Umask(umask)
-		l, err := bind(socketPath(t))
-		syscall.Umask(old)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file, err := os.Stat(l.Addr().String())
-		l.Close()
-		if err != nil || file.Mode().Perm() != 0o600 {
-			t.Errorf("umask %#o: %v, %v; want mode 0600", umask, file.Mode(), err)
-		}
-	}
-	if _, err := Listen("@tiproxy-control-test", nil); err == nil || !strings.Contains(err.Error(), "abstract") {
-		t.Errorf("an abstract socket, open to all: %v", err)
-	}
-}
-
-func TestDefaultDirectoryIsMade(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("RUNTIME_DIRECTORY", "")
-	t.Setenv("XDG_RUNTIME_DIR", dir)
-	old := syscall.Umask(0)
-	defer syscall.Umask(old)
-	for range 2 { // made, and found
-		s, err := Listen(Path(""), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	made, err := os.Stat(filepath.Join(dir, "tiproxy"))
-	if err != nil || made.Mode().Perm() != 0o700 {
-		t.Errorf("%v, %v; want mode 0700", made.Mode(), err)
-	}
-	if _, err := Listen(filepath.Join(dir, "elsewhere", "control.sock"), nil); err == nil || !strings.Contains(err.Error(), "--control") {
-		t.Errorf("a directory that nobody made: %v", err)
-	}
-	t.Setenv("XDG_RUNTIME_DIR", filepath.Join(dir, "missing"))
-	if _, err := Listen(Path(""), nil); err == nil || !strings.Contains(err.Error(), "--control") {
-		t.Errorf("a runtime directory that is missing: %v", err)
-	}
-}
-
-func TestStaleSocketIsReplaced(t *testing.T) {
-	path := socketPath(t)
-	dead, err := bind(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.SetUnlinkOnClose(false)
-	dead.Close()
-	serve(t, path, 1)
-	if got, err := Status(t.Context(), path); err != nil || string(got) != "1\n" {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
-func TestLiveSocketIsLeftAlone(t *testing.T) {
-	path := socketPath(t)
-	serve(t, path, "first")
-	_, err := Listen(path, nil)
-	if err == nil {
-		t.Fatal("a second server took the socket")
-	}
-	for _, want := range []string{path, fmt.Sprintf("process %d ", os.Getpid()), "--control"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in: %v", want, err)
-		}
-	}
-	if got, err := Status(t.Context(), path); err != nil || string(got) != "\"first\"\n" {
-		t.Errorf("the first one no longer answers: %q, %v", got, err)
-	}
-}
-
-func TestOtherFileIsLeftAlone(t *testing.T) {
-	path := socketPath(t)
-	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(path, nil); err == nil || !strings.Contains(err.Error(), "not a socket") {
-		t.Errorf("error %v", err)
-	}
-	if text, err := os.ReadFile(path); string(text) != "precious" {
-		t.Errorf("the file became %q, %v", text, err)
-	}
-}
-
 func TestCloseRemovesOnlyItsOwnFile(t *testing.T) {
 	path := socketPath(t)
 	first := serve(t, path, 1)
@@ -159,7 +55,7 @@ func TestCloseRemovesOnlyItsOwnFile(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Error(err)
 	}
-	if got, err := Status(t.Context(), path); err != nil || string(got) != "2\n" {
+	if got, err := (Client{Path: path}).Status(t.Context()); err != nil || string(got) != "2\n" {
 		t.Errorf("after the first was closed: %q, %v", got, err)
 	}
 	if err := second.Close(); err != nil {
@@ -171,14 +67,11 @@ func TestCloseRemovesOnlyItsOwnFile(t *testing.T) {
 }
 
 func TestCloseBeforeServe(t *testing.T) {
-	s, err := Listen(socketPath(t), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := NewServer(mustBind(t, socketPath(t)), nil)
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := s.socket.Close(); !errors.Is(err, net.ErrClosed) {
+	if err := s.socket.listener.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener was left open: %v", err)
 	}
 	if err := s.Serve(); err != nil {
@@ -212,41 +105,6 @@ func ask(t *testing.T, path, request string) (*http.Response, []byte) {
 	return response, body
 }
 
-func TestRequests(t *testing.T) {
-	path := socketPath(t)
-	serve(t, path, map[string]int{"pid": 1})
-	for _, c := range []struct {
-		name, request string
-		code          int
-		json          string // in the body
-	}{
-		{"status", "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", 200, `{"pid":1}`},
-		{"status for HTTP/1.0", "GET /v1/status HTTP/1.0\r\n\r\n", 200, `{"pid":1}`},
-		{"kept alive", "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n", 200, `{"pid":1}`},
-		{"post", "POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 405, `{"error":"the status can only`},
-		{"post of a body that never comes", "POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n", 405, `{"error":`},
-		{"delete", "DELETE /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", 405, `{"error":`},
-		{"options", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404, `{"error":`},
-		{"connect", "CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n", 404, `{"error":`},
-		{"root", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404, `{"error":"there is nothing`},
-		{"unclean path", "GET //v1/../v1/status HTTP/1.1\r\nHost: x\r\n\r\n", 404, `{"error":`},
-		{"not HTTP", "hello\r\n\r\n", 400, ""},
-		{"1 MB path", "GET /" + strings.Repeat("a", 1<<20) + " HTTP/1.1\r\nHost: x\r\n\r\n", 431, ""},
-		{"huge header", "GET /v1/status HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 1<<20) + "\r\n\r\n", 431, ""},
-		{"many headers", "GET /v1/status HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("A: a\r\n", 1<<16) + "\r\n", 431, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			response, body := ask(t, path, c.request)
-			if response.StatusCode != c.code || !strings.HasPrefix(string(body), c.json) {
-				t.Errorf("%d %.80q, want %d %s", response.StatusCode, body, c.code, c.json)
-			}
-			if c.json != "" && (!json.Valid(body) || response.Header.Get("Content-Type") != "application/json") {
-				t.Errorf("not JSON: %s %q", response.Header.Get("Content-Type"), body)
-			}
-		})
-	}
-}
-
 func TestHeadHasNoBody(t *testing.T) {
 	path := socketPath(t)
 	serve(t, path, 1)
@@ -264,10 +122,7 @@ func TestHeadHasNoBody(t *testing.T) {
 
 func TestSlowClientIsCut(t *testing.T) {
 	path := socketPath(t)
-	s, err := Listen(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := NewServer(mustBind(t, path), nil)
 	if s.http.ReadTimeout != patience || s.http.WriteTimeout != patience || s.http.ReadHeaderTimeout != 0 {
 		t.Errorf("patience of %v to read, %v to write", s.http.ReadTimeout, s.http.WriteTimeout)
 	}
@@ -294,7 +149,7 @@ func TestStatusThatIsNotJSON(t *testing.T) {
 	if response.StatusCode != 500 || !json.Valid(body) {
 		t.Errorf("%d %q", response.StatusCode, body)
 	}
-	if _, err := Status(context.Background(), path); err == nil || !strings.Contains(err.Error(), "as JSON") {
+	if _, err := (Client{Path: path}).Status(t.Context()); err == nil || !strings.Contains(err.Error(), "as JSON") {
 		t.Errorf("the client says %v", err)
 	}
 }

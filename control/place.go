@@ -1,0 +1,49 @@
+package control
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// name is the control socket's file in the runtime directory of its tiproxy.
+const name = "control.sock"
+
+// Path is where the control socket is: override, if it is not empty (--control);
+// else control.sock in the runtime directory that systemd made for the service
+// ($RUNTIME_DIRECTORY, of several the first, systemd.exec(5)); else
+// tiproxy/control.sock in the user's ($XDG_RUNTIME_DIR); else in /run.
+func Path(override string) string {
+	if override != "" {
+		return override
+	}
+	if dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); dir != "" {
+		return filepath.Join(dir, name)
+	}
+	return userPath("tiproxy")
+}
+
+// userPath is where a tiproxy of the user's own has its control socket.
+func userPath(unit string) string {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" {
+		dir = "/run"
+	}
+	return filepath.Join(dir, unit, name)
+}
+
+// Find answers how to ask tiproxy, or one of its instances ("shop" for
+// tiproxy@shop.service): the user's own if its socket is there, else systemd's.
+// It is systemd's that has a Unit.
+func Find(instance string) Client {
+	unit, own := "tiproxy", Path("")
+	if instance != "" {
+		unit += "@" + instance
+		own = userPath(unit)
+	}
+	system := filepath.Join("/run", unit, name)
+	if _, err := os.Lstat(own); err == nil && own != system {
+		return Client{Path: own}
+	}
+	return Client{Path: system, Unit: unit}
+}
