@@ -3,17 +3,18 @@ package main
 import (
 	"context"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/tiproxy/tiproxy/activation"
 	"github.com/tiproxy/tiproxy/config"
 	"github.com/tiproxy/tiproxy/control"
-	"github.com/tiproxy/tiproxy/gate"
+	"github.com/tiproxy/tiproxy/hook"
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
 	"github.com/tiproxy/tiproxy/relay"
 	"github.com/tiproxy/tiproxy/supervisor"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -27,14 +28,18 @@ const (
 
 // service is a tiproxy that is being put together, or runs.
 type service struct {
-	cfg       *config.Config
+	reread    func() (*config.Config, error) // reads the configuration again; nil: there is no file of it
 	listeners []activation.Listener
 	control   string // path of the control socket
 	noBackend error  // nil, or why no client can be served
 	log       *logrus.Logger
 	watch     func(supervisor.Event) // told what the observer is told; nil: nobody
 
+	mu  sync.Mutex     // held by who changes cfg
+	cfg *config.Config // is replaced, never changed
+
 	backend *supervisor.Supervisor // nil: there is none
+	hooks   *hook.Set
 	proxy   *proxy.Proxy
 }
 
@@ -51,6 +56,7 @@ func (s *service) run() error {
 	if err != nil {
 		return exitWith(exitConfig, err)
 	}
+	s.hooks = hook.New(s.hooking(observer))
 	if s.proxy, err = proxy.New(s.proxying(observer, bytes, rules)); err != nil {
 		return err
 	}
@@ -59,7 +65,8 @@ func (s *service) run() error {
 			return err
 		}
 	}
-	defer s.answerControl()()
+	defer s.reloadOnHangUp(observer)()
+	defer s.answerControl(observer)()
 	s.publish()
 	if err := activation.Ready(); err != nil {
 		s.log.Warn(err)
@@ -77,6 +84,7 @@ func (s *service) run() error {
 	if s.backend != nil {
 		s.backend.Shutdown(now)
 	}
+	s.hooks.Close(now)
 	return err
 }
 
@@ -114,26 +122,4 @@ func (s *service) publish() {
 	if err := activation.Status(s.status().Line()); err != nil {
 		s.log.Warn(err)
 	}
-}
-
-// answerControl opens the control socket, and answers how to close it. Serving
-// clients does not depend on it.
-func (s *service) answerControl() (end func()) {
-	server, err := control.Listen(s.control, func() any {
-		st := s.status()
-		if s.backend != nil {
-			st.Backend.MemoryBytes = s.backend.Memory()
-		}
-		return st
-	})
-	if err != nil {
-		s.log.Warnf("tiproxy status will not work: %v", err)
-		return func() {}
-	}
-	go func() {
-		if err := server.Serve(); err != nil {
-			s.log.Error(err)
-		}
-	}()
-	return func() { _ = server.Close() }
 }

@@ -42,6 +42,7 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 		Reap: true,
 		Events: func(e supervisor.Event) {
 			o.Backend(e)
+			s.hookBackend(e)
 			switch e := e.(type) {
 			case supervisor.ExitEvent:
 				s.proxy.BackendGone(e.Generation)
@@ -56,7 +57,13 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 }
 
 func (s *service) proxying(o *observe.Observer, bytes *relay.Relay, rules proxy.Rules) proxy.Config {
-	c := proxy.Config{Relay: bytes, Backend: backend{s}, Rules: rules, Events: o.Connection}
+	c := proxy.Config{Relay: bytes, Backend: backend{s}, Rules: rules, Events: func(e proxy.Event) {
+		o.Connection(e)
+		s.hookConnection(e)
+	}}
+	if len(s.cfg.Hooks.BeforeNext) > 0 {
+		c.Before = s.beforeNext
+	}
 	for _, l := range s.listeners {
 		c.Listeners = append(c.Listeners, proxy.Listener{FD: l.FD, Name: l.Name, Addr: l.Addr})
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/tiproxy/tiproxy/access"
@@ -41,7 +39,7 @@ func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) bool {
 	defer p.unlock()
 	p.enter(c)
 	if announced {
-		p.listenTo(c, announcing, announcePatience, ErrUnannounced)
+		p.listenTo(c, Announcing, announcePatience, ErrUnannounced)
 	} else {
 		p.advance(rules, c)
 	}
@@ -91,27 +89,27 @@ func (p *Proxy) unlock() {
 // dismiss ends a client for a reason that comes from outside.
 func (p *Proxy) dismiss(c *client, why error) {
 	switch c.stage {
-	case announcing, silent:
+	case Announcing, Silent:
 		p.conclude(c, why)
-	case waiting:
+	case Waiting:
 		if c.turn.Leave() {
 			p.conclude(c, why)
 		} else {
 			c.approach.cause = why // the gate was faster: moved sees to it
 		}
-	case entering:
+	case Entering:
 		c.approach.leave(why)
 	}
 }
 
 // conclude ends a client that is in nobody else's hands.
 func (p *Proxy) conclude(c *client, why error) {
-	c.stage = ended
+	c.stage = Ended
 	p.later(func() { p.end(c, why) })
 }
 
 // listenTo waits for what a client has to say first.
-func (p *Proxy) listenTo(c *client, s stage, patience time.Duration, otherwise error) {
+func (p *Proxy) listenTo(c *client, s Stage, patience time.Duration, otherwise error) {
 	c.stage = s
 	c.approach.stopClock()
 	if patience != never {
@@ -131,7 +129,7 @@ func (p *Proxy) listenTo(c *client, s stage, patience time.Duration, otherwise e
 // advance leads a client that may come in to where it waits for its turn.
 func (p *Proxy) advance(rules *Rules, c *client) {
 	if rules.WakeOnData && unread(int(c.fd)) == 0 {
-		p.listenTo(c, silent, rules.WakeTimeout, ErrSilent)
+		p.listenTo(c, Silent, rules.WakeTimeout, ErrSilent)
 		return
 	}
 	p.lineUp(rules, c)
@@ -142,7 +140,7 @@ func (p *Proxy) advance(rules *Rules, c *client) {
 func (p *Proxy) lineUp(rules *Rules, c *client) {
 	source := ""
 	if rules.bySource() {
-		source = sourceOf(c)
+		source = c.facts().Source()
 	}
 	c.approach.stopClock()
 	in, err := p.gate.Enter(&c.turn, c, source)
@@ -154,7 +152,7 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 	case in:
 		p.letIn(c)
 	default:
-		c.stage = waiting
+		c.stage = Waiting
 		if err := p.front.watch(c); err != nil {
 			p.dismiss(c, err)
 			return
@@ -169,7 +167,7 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 // letIn starts the goroutine of a client that has its slot.
 func (p *Proxy) letIn(c *client) {
 	ctx, leave := context.WithCancelCause(p.hurry)
-	c.stage = entering
+	c.stage = Entering
 	c.approach.leave = leave
 	c.entered = p.clock()
 	err := p.front.watch(c)
@@ -218,12 +216,12 @@ func (p *Proxy) lookAfter(number uint64, events uint32) {
 	p.mu.Lock()
 	defer p.unlock()
 	c := p.front.waiters[number]
-	if c == nil || c.stage == ended { // it went on meanwhile
+	if c == nil || c.stage == Ended { // it went on meanwhile
 		return
 	}
 	rules, hungUp := p.rules.Load(), events&(epoll.RdHup|epoll.Hup) != 0
-	if c.stage == announcing && events&epoll.Err == 0 {
-		if whole := p.readHeader(rules, c, hungUp); !whole || c.stage == ended {
+	if c.stage == Announcing && events&epoll.Err == 0 {
+		if whole := p.readHeader(rules, c, hungUp); !whole || c.stage == Ended {
 			return
 		}
 		p.advance(rules, c)
@@ -237,7 +235,7 @@ func (p *Proxy) lookAfter(number uint64, events uint32) {
 		p.dismiss(c, whyReset(int(c.fd)))
 	case hungUp && (rules.AbortOnClose || bytes == 0):
 		p.dismiss(c, ErrHungUp)
-	case c.stage == silent && bytes > 0:
+	case c.stage == Silent && bytes > 0:
 		p.lineUp(rules, c)
 	}
 }
@@ -301,22 +299,6 @@ func (p *Proxy) late(t *gate.Turn) {
 		return
 	}
 	p.dismiss(c, ErrSessionTimeout)
-}
-
-// sourceOf is where a client comes from, for the rules about sources: its IPv4
-// address, its IPv6 /64, which is what one customer gets (RFC 6177), its user,
-// or its virtual machine.
-func sourceOf(c *client) string {
-	ip := c.addr.IP.Addr().Unmap()
-	switch {
-	case ip.Is4():
-		return ip.String()
-	case ip.Is6():
-		return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
-	case c.addr.Family == unix.AF_VSOCK:
-		return "vsock " + strconv.FormatUint(uint64(c.addr.CID), 10)
-	}
-	return "user " + strconv.Itoa(int(c.uid))
 }
 
 // unread is how many bytes a socket holds for us (FIONREAD, which Go calls TIOCINQ).

@@ -20,17 +20,18 @@ const (
 	retryMost  = 250 * time.Millisecond
 )
 
-// stage is how far a client has come.
-type stage uint8
+// Stage is how far a client has come.
+type Stage uint8
 
+// The stages.
 const (
-	accepted   stage = iota // by the front, which alone knows of it
-	announcing              // its PROXY header has not come yet
-	silent                  // its first byte has not come yet
-	waiting                 // in the hands of the gate
-	entering                // has a slot, and a goroutine that connects it
-	joined                  // with the relay
-	ended
+	accepted   Stage = iota // by the front, which alone knows of it
+	Announcing              // its PROXY header has not come yet
+	Silent                  // its first byte has not come yet
+	Waiting                 // in the hands of the gate
+	Entering                // has a slot, and a goroutine that connects it
+	Joined                  // with the relay
+	Ended
 )
 
 // client is one accepted connection. Thousands of them may be joined and quiet,
@@ -49,7 +50,7 @@ type client struct {
 	session    *relay.Session // nil: not joined yet, or its end was faster; written by join
 	generation uint64         // of its backend, as in Lease; written by join
 	fate       fate
-	stage      stage
+	stage      Stage
 
 	uid int32 // of a client of a UNIX socket; -1: not known
 	fd  int32 // the socket; belongs to the relay once joined, and then is -1
@@ -160,7 +161,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 	p.mu.Lock()
 	c.approach = nil
 	c.generation = lease.Generation()
-	c.stage = joined
+	c.stage = Joined
 	p.mu.Unlock()
 	s, err := p.cfg.Relay.Join(int(c.fd), fd, terms, func(res relay.Result) {
 		go p.finish(c, lease, res) // the relay's loop must not wait for anybody
@@ -173,7 +174,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c.stage == ended {
+	if c.stage == Ended {
 		return
 	}
 	c.session = s
@@ -190,7 +191,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 // those who wait.
 func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 	p.mu.Lock()
-	c.stage = ended
+	c.stage = Ended
 	c.fd = -1
 	fate := c.fate
 	p.mu.Unlock()
@@ -223,7 +224,7 @@ func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 func (p *Proxy) end(c *client, why error) {
 	how := c.outcome(why)
 	p.mu.Lock()
-	c.stage = ended
+	c.stage = Ended
 	if how == Denied {
 		p.denied++
 	}

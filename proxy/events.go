@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/tiproxy/tiproxy/access"
 	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/sockaddr"
+	"golang.org/x/sys/unix"
 )
 
 // Event is something that happened to a client or to the listeners: one of the
@@ -21,6 +24,30 @@ type Client struct {
 	Listener string // its name; "" when it has none
 	Addr     sockaddr.Addr
 	UID      int // of a client of a UNIX socket; -1: not known
+}
+
+// String is the client's address; of a UNIX socket that has none, its user.
+func (c Client) String() string {
+	if c.Addr.Family == unix.AF_UNIX && c.Addr.Path == "" && c.UID >= 0 {
+		return "unix user " + strconv.Itoa(c.UID)
+	}
+	return c.Addr.String()
+}
+
+// Source is where the client comes from, for the rules about sources: its IPv4
+// address, its IPv6 /64, which is what one customer gets (RFC 6177), its user,
+// or its virtual machine.
+func (c Client) Source() string {
+	ip := c.Addr.IP.Addr().Unmap()
+	switch {
+	case ip.Is4():
+		return ip.String()
+	case ip.Is6():
+		return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
+	case c.Addr.Family == unix.AF_VSOCK:
+		return "vsock " + strconv.FormatUint(uint64(c.Addr.CID), 10)
+	}
+	return "user " + strconv.Itoa(c.UID)
 }
 
 // WaitEvent: a client found the slots taken and stands in line.

@@ -184,7 +184,7 @@ func (f *front) watch(c *client) error {
 		return nil
 	}
 	interest := uint32(epoll.RdHup | epoll.Edge)
-	if c.stage != waiting && c.stage != entering { // it has to speak first
+	if c.stage != Waiting && c.stage != Entering { // it has to speak first
 		interest |= epoll.In
 	}
 	c.approach.watched = true

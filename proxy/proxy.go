@@ -218,7 +218,7 @@ func (p *Proxy) sendHome() {
 	p.mu.Lock()
 	defer p.unlock()
 	for c := p.clients; c != nil; c = c.next {
-		if c.stage == announcing || c.stage == silent {
+		if c.stage == Announcing || c.stage == Silent {
 			p.dismiss(c, ErrStopping)
 		}
 	}

@@ -1,23 +1,16 @@
 package proxy
 
-import (
-	"time"
-)
+import "time"
 
 // Session is a look at a client that has not ended.
 type Session struct {
 	Client      Client
-	Stage       string        // announcing, silent, waiting, entering (the backend is being reached) or joined
+	Stage       Stage
 	Waited      time.Duration // until it was let in, or so far
 	Inside      time.Duration // since it was let in; 0: it was not
 	FromClient  uint64        // bytes that the backend got
 	FromBackend uint64        // bytes that the client got
 	Generation  uint64        // of its backend; 0: none yet, or it is not known
-}
-
-var stageNames = [...]string{
-	accepted: "accepted", announcing: "announcing", silent: "silent", waiting: "waiting",
-	entering: "entering", joined: "joined", ended: "ended",
 }
 
 // Sessions looks at all clients, in the order in which they came. The relay
@@ -41,7 +34,7 @@ func (p *Proxy) Line() []Session {
 	defer p.mu.Unlock()
 	all := make([]Session, 0, len(waiters))
 	for _, w := range waiters {
-		if c := w.(*client); c.stage == waiting {
+		if c := w.(*client); c.stage == Waiting {
 			all = append(all, p.look(c))
 		}
 	}
@@ -51,7 +44,7 @@ func (p *Proxy) Line() []Session {
 // look makes a Session; p.mu is held.
 func (p *Proxy) look(c *client) Session {
 	now := p.clock()
-	s := Session{Client: c.facts(), Stage: stageNames[c.stage], Waited: now - c.arrived, Generation: c.generation}
+	s := Session{Client: c.facts(), Stage: c.stage, Waited: now - c.arrived, Generation: c.generation}
 	if c.entered != 0 {
 		s.Waited, s.Inside = c.entered-c.arrived, now-c.entered
 	}
@@ -74,7 +67,7 @@ func (p *Proxy) Kick(number uint64) bool {
 	p.mu.Lock()
 	defer p.unlock()
 	for c := p.clients; c != nil; c = c.next {
-		if c.number != number || c.stage == ended {
+		if c.number != number || c.stage == Ended {
 			continue
 		}
 		c.fate = kicked

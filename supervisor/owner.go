@@ -38,6 +38,8 @@ type (
 		recycle
 		reason string
 	}
+	// replacement is wanted for whatever child there is, and why.
+	replacement struct{ reason string }
 	// ill says that a child does not answer any more, and how that is known.
 	ill struct {
 		ailing
@@ -133,6 +135,8 @@ func (o *owner) take(in any) {
 			o.reason = in.reason
 			o.input(in.recycle)
 		}
+	case replacement:
+		o.take(worn{recycle{o.m.gen}, in.reason})
 	case ill:
 		o.fellIll(in)
 	case suspicion:
@@ -334,5 +338,9 @@ func (o *owner) publish() {
 	defer o.status.Unlock()
 	if o.status.State != o.m.state {
 		o.status.State, o.status.Since = o.m.state, time.Now()
+	}
+	o.status.Generation, o.status.Leases, o.status.Ready = o.m.gen, o.m.given, time.Time{}
+	if o.child != nil {
+		o.status.Ready = o.readyAt
 	}
 }

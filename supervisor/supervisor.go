@@ -148,12 +148,15 @@ type Supervisor struct {
 
 // Status is a look at the backend.
 type Status struct {
-	State    State
-	PID      int       // 0: no child
-	Starts   uint64    // children started so far
-	Since    time.Time // when State began
-	LastExit string    // how the last child ended; "": none has yet
-	Text     string    // what the child said of itself (STATUS= of sd_notify)
+	State      State
+	PID        int       // 0: no child
+	Generation uint64    // of the last start; 0: there was none
+	Starts     uint64    // children started so far
+	Leases     int       // that the present child was used for
+	Since      time.Time // when State began
+	Ready      time.Time // when the child was ready; zero: it is not yet, or there is none
+	LastExit   string    // how the last child ended; "": none has yet
+	Text       string    // what the child said of itself (STATUS= of sd_notify)
 }
 
 // Lease is the right to connect to a ready backend. The backend is not
@@ -358,6 +361,10 @@ func (s *Supervisor) Shutdown(ctx context.Context) {
 		<-s.done
 	}
 }
+
+// Recycle has the child that runs replaced once nobody uses it; without one, or
+// while one is being started, nothing happens. The reason is told in events.
+func (s *Supervisor) Recycle(reason string) { s.send(replacement{reason}) }
 
 // Status tells how the backend does.
 func (s *Supervisor) Status() Status {

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/tiproxy/tiproxy/config"
+	"github.com/tiproxy/tiproxy/control"
+	"github.com/tiproxy/tiproxy/observe"
+	"github.com/tiproxy/tiproxy/proxy"
+)
+
+// answers is what the control socket shows of a service, and has it do. It
+// implements control.Service.
+type answers struct {
+	s *service
+	o *observe.Observer
+}
+
+// answerControl opens the control socket, and answers how to close it. Serving
+// clients does not depend on it.
+func (s *service) answerControl(o *observe.Observer) (end func()) {
+	socket, err := control.Bind(s.control, "")
+	if err != nil {
+		s.log.Warnf("tiproxy status will not work: %v", err)
+		return func() {}
+	}
+	server := control.NewServer(socket, answers{s, o})
+	go func() {
+		if err := server.Serve(); err != nil {
+			s.log.Error(err)
+		}
+	}()
+	return func() { _ = server.Close() }
+}
+
+func (a answers) Status() any {
+	st := a.s.status()
+	if a.s.backend != nil {
+		st.Backend.MemoryBytes = a.s.backend.Memory()
+	}
+	return st
+}
+
+func (a answers) Queue() []control.Waiting {
+	line := a.s.proxy.Line()
+	all := make([]control.Waiting, len(line))
+	for i, c := range line {
+		all[i] = control.Waiting{
+			Position: i + 1, Session: c.Client.Number, Client: c.Client.String(), Source: c.Client.Source(),
+			Listener: c.Client.Listener, WaitedUsec: c.Waited.Microseconds(),
+		}
+	}
+	return all
+}
+
+func (a answers) Sessions() []control.Session {
+	states := map[proxy.Stage]string{proxy.Entering: "connecting", proxy.Joined: "relaying"}
+	var all []control.Session
+	for _, c := range a.s.proxy.Sessions() {
+		state, inside := states[c.Stage]
+		if !inside {
+			continue
+		}
+		all = append(all, control.Session{
+			Session: c.Client.Number, Client: c.Client.String(), Listener: c.Client.Listener, State: state,
+			SinceUsec: c.Inside.Microseconds(), WaitedUsec: c.Waited.Microseconds(),
+			In: c.FromClient, Out: c.FromBackend, Generation: c.Generation,
+		})
+	}
+	return all
+}
+
+func (a answers) Events() []control.Event {
+	var all []control.Event
+	for _, e := range a.o.Recent() {
+		all = append(all, control.Event{Time: e.Time, Level: e.Level, Event: e.Event, Text: e.Text})
+	}
+	return all
+}
+
+func (a answers) Restart(now bool) error {
+	s := a.s
+	if s.backend == nil {
+		return fmt.Errorf("no backend is configured: %w", control.ErrConflict)
+	}
+	st := s.backend.Status()
+	if st.PID == 0 {
+		return fmt.Errorf("no backend runs: the next client starts one: %w", control.ErrConflict)
+	}
+	s.backend.Recycle("an administrator wants it (restart)")
+	if now {
+		s.proxy.Cut(st.Generation)
+	}
+	return nil
+}
+
+func (a answers) Drain() error {
+	a.s.proxy.Gate().Pause()
+	a.o.Paused(true)
+	return nil
+}
+
+func (a answers) Resume() error {
+	a.s.proxy.Gate().Resume()
+	a.o.Paused(false)
+	return nil
+}
+
+func (a answers) Set(name, value string) error {
+	err := a.s.set(name, value)
+	switch {
+	case errors.Is(err, config.ErrFixed):
+		return fmt.Errorf("%w: %w", err, control.ErrConflict)
+	case err != nil:
+		return fmt.Errorf("%w: %w", err, control.ErrInvalid)
+	}
+	a.o.Reloaded([]string{name + "=" + value}, nil, nil)
+	return nil
+}
+
+func (a answers) Kick(session uint64) error {
+	if !a.s.proxy.Kick(session) {
+		return fmt.Errorf("there is no session %d: %w", session, control.ErrNotFound)
+	}
+	return nil
+}
