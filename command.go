@@ -131,7 +131,7 @@ func (o *options) run(args []string) error {
 	s := &service{
 		cfg: cfg, listeners: listeners, noBackend: noBackend,
 		control: control.Path(o.control),
-		log:     observe.NewLog(os.Stderr, activation.StderrIsJournal()),
+		log:     observe.NewLog(observe.Options{Out: os.Stderr, IsJournal: activation.StderrIsJournal()}),
 	}
 	return exitWith(exitFailed, s.run())
 }
@@ -258,7 +258,7 @@ func demoCommand() *cobra.Command {
 			cfg.Service.IdleExit = config.Never
 			return exitWith(exitFailed, runDemo(cmd, &service{
 				cfg: cfg, listeners: listeners, control: control.Path(""),
-				log: observe.NewLog(os.Stderr, false),
+				log: observe.NewLog(observe.Options{Out: os.Stderr}),
 			}))
 		},
 	}

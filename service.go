@@ -44,7 +44,7 @@ type service struct {
 func (s *service) run() error {
 	stop, now := signals()
 	defer closeAll(s.listeners)
-	observer := observe.New(s.log, s.publish)
+	observer := observe.New(s.log, observe.ClientsFull, s.publish)
 	s.gate = gate.New(s.cfg.Gate.MaxConnections, s.cfg.Gate.QueueLength)
 	bytes, err := relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering})
 	if err != nil {
