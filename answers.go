@@ -21,7 +21,7 @@ type answers struct {
 // answerControl opens the control socket, and answers how to close it. Serving
 // clients does not depend on it.
 func (s *service) answerControl(o *observe.Observer) (end func()) {
-	socket, err := control.Bind(s.control, "")
+	socket, err := control.Bind(s.control, s.cfg.Service.ControlGroup)
 	if err != nil {
 		s.log.Warnf("tiproxy status will not work: %v", err)
 		return func() {}

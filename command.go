@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -131,9 +133,22 @@ func (o *options) run(args []string) error {
 	s := &service{
 		cfg: cfg, listeners: listeners, noBackend: noBackend,
 		control: control.Path(o.control),
-		log:     observe.NewLog(os.Stderr, activation.StderrIsJournal()),
+		log: observe.NewLog(observe.Options{
+			Out: os.Stderr, IsJournal: activation.StderrIsJournal(), Instance: instance(),
+			Format: observe.Format(cfg.Service.LogFormat), Level: cfg.Service.LogLevel,
+		}),
+	}
+	if o.file != "" || activated {
+		s.reread = func() (*config.Config, error) { return o.configure(args, activated) }
 	}
 	return exitWith(exitFailed, s.run())
+}
+
+// instance is the name behind the @ of our unit, as its runtime directory has
+// it; "": it has none.
+func instance() string {
+	_, name, _ := strings.Cut(filepath.Base(os.Getenv("RUNTIME_DIRECTORY")), "@")
+	return name
 }
 
 // configure reads the file, and the flags over it. Its errors have their exit
@@ -258,7 +273,7 @@ func demoCommand() *cobra.Command {
 			cfg.Service.IdleExit = config.Never
 			return exitWith(exitFailed, runDemo(cmd, &service{
 				cfg: cfg, listeners: listeners, control: control.Path(""),
-				log: observe.NewLog(os.Stderr, false),
+				log: observe.NewLog(observe.Options{Out: os.Stderr}),
 			}))
 		},
 	}

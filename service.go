@@ -47,7 +47,7 @@ type service struct {
 func (s *service) run() error {
 	stop, now := signals()
 	defer closeAll(s.listeners)
-	observer := observe.New(s.log, s.publish)
+	observer := observe.New(s.log, observe.Clients(s.cfg.Service.LogClients), s.publish)
 	bytes, err := relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering})
 	if err != nil {
 		return err

@@ -281,6 +281,17 @@ type Service struct {
 	// Drain is how long those already let in are served on after SIGTERM,
 	// DrainSec=. 0: cut at once; may be Never. Default 30s.
 	Drain time.Duration
+	// LogLevel is the least that is told, LogLevel=: error, warning, info, the
+	// default, or debug.
+	LogLevel string
+	// LogFormat is how, LogFormat=: auto, the default, text, json or journal.
+	LogFormat string
+	// LogClients is what is told of a client's address, LogClients=: full, the
+	// default, masked or none.
+	LogClients string
+	// ControlGroup is the group that may use the control socket besides root,
+	// ControlGroup=, a name or a number. Empty, the default: none.
+	ControlGroup string
 }
 
 // Default is the Config of an empty file.

@@ -36,7 +36,7 @@ func TestDefault(t *testing.T) {
 			OnTimeout: TimeoutClose, WhenFull: FullRefuse, KeepAlive: 5 * time.Minute,
 		},
 		Hooks:   Hooks{Timeout: 30 * time.Second, Failure: FailureContinue},
-		Service: Service{IdleExit: Unset, Drain: 30 * time.Second},
+		Service: Service{IdleExit: Unset, Drain: 30 * time.Second, LogLevel: "info", LogFormat: "auto", LogClients: "full"},
 		said:    map[string]string{},
 	}
 	if got := Default(); !reflect.DeepEqual(got, want) {

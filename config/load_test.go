@@ -86,7 +86,7 @@ StopTimeoutSec=6
 			SessionIdle: Never, OnTimeout: TimeoutRestart, WhenFull: FullRefuse, KeepAlive: 5 * time.Minute,
 		},
 		Hooks:   Hooks{Timeout: 30 * time.Second, Failure: FailureContinue},
-		Service: Service{10 * time.Minute, 0},
+		Service: Service{IdleExit: 10 * time.Minute, LogLevel: "info", LogFormat: "auto", LogClients: "full"},
 		file:    file,
 		said:    c.said,
 	}

@@ -1,0 +1,82 @@
+package observe
+
+import (
+	"fmt"
+
+	"github.com/sirupsen/logrus"
+	"github.com/tiproxy/tiproxy/proxy"
+)
+
+// Connection takes an event of the proxy.
+func (o *Observer) Connection(e proxy.Event) {
+	switch e := e.(type) {
+	case proxy.WaitEvent:
+		o.tell(logrus.DebugLevel, &clientWaits, o.about(e.Client), "waits in line")
+		o.remind(lineForms.Event, 1, logrus.InfoLevel, &lineForms, fields{},
+			"clients wait in line, because MaxConnections= (--connections) lets no more in at once")
+	case proxy.EndEvent:
+		o.ended(e)
+	case proxy.StarvedEvent:
+		f := fields{keyReason: e.Err.Error()}
+		if e.Listener != "" {
+			f[keyListener] = e.Listener
+		}
+		o.remind(acceptRests.Event, 1, logrus.ErrorLevel, &acceptRests, f,
+			fmt.Sprintf("cannot accept connections for now: %v; raise LimitNOFILE= of the service or lower MaxConnections=", e.Err))
+	case proxy.DrainEvent:
+		o.tell(logrus.InfoLevel, &drains, fields{},
+			fmt.Sprintf("stopping: no new clients; %d still here, for at most %s (DrainSec=)", e.Clients, short(e.Limit)))
+	}
+	o.change()
+}
+
+// about are the fields that say who a client is.
+func (o *Observer) about(c proxy.Client) fields {
+	f := fields{keySession: c.Number}
+	if name := o.clients.name(c); name != "" {
+		f[keyClient] = name
+	}
+	if c.Listener != "" {
+		f[keyListener] = c.Listener
+	}
+	return f
+}
+
+// ended makes the one entry that each client gets. Of those that nobody let in
+// there may be any number: one a minute stands for them.
+func (o *Observer) ended(e proxy.EndEvent) {
+	f := o.about(e.Client)
+	f[keyOutcome] = string(e.Outcome)
+	f[keyWait] = e.Waited
+	reason := ""
+	if e.Err != nil {
+		reason = o.clients.hide(e.Err.Error(), e.Client)
+		f[keyReason] = reason
+	}
+	switch e.Outcome {
+	case proxy.Served:
+		f[keyServed], f[keyBytesIn], f[keyBytesOut] = e.Inside, e.FromClient, e.FromBackend
+		o.tell(logrus.InfoLevel, &sessionEnds, f, "served"+ending(e.FailedSide, reason))
+	case proxy.Refused:
+		if hint := e.Hint(); hint != "" {
+			reason += "; " + hint
+		}
+		o.remind("refused", 1, logrus.WarnLevel, &sessionEnds, f, "refused: "+reason)
+	case proxy.Left:
+		o.tell(logrus.InfoLevel, &sessionEnds, f, "left: "+reason)
+	case proxy.Unserved:
+		o.tell(logrus.WarnLevel, &sessionEnds, f, "not served: "+reason)
+	}
+}
+
+// ending says why a served client is gone; side is the one that failed, "" if
+// none did, and reason "" if both closed in order.
+func ending(side, reason string) string {
+	switch {
+	case reason == "":
+		return ""
+	case side == "":
+		return ", and ended: " + reason
+	}
+	return ", and ended by the " + side + ": " + reason
+}
