@@ -3,305 +3,354 @@ package gate
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-func enter(t *testing.T, g *Gate) *Turn {
-	t.Helper()
-	turn, err := g.Enter()
-	if err != nil {
-		t.Fatal(err)
+// client enters in these tests, and takes down what it is told.
+type client struct {
+	Turn
+	name  string // begins with its source; the one without rules if that is a digit
+	moved func() // called by Moved; nil: nothing is
+
+	mu     sync.Mutex
+	atOnce bool    // Enter let it in
+	told   []error // what Moved said
+}
+
+func (c *client) Moved(err error) {
+	c.mu.Lock()
+	c.told = append(c.told, err)
+	c.mu.Unlock()
+	if c.moved != nil {
+		c.moved()
 	}
-	return turn
+}
+
+// enter takes a turn; what was heard of an earlier one is forgotten.
+func (c *client) enter(g *Gate) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	in, err := g.Enter(&c.Turn, c, c.source())
+	c.atOnce, c.told = in, nil
+	return err
+}
+
+func (c *client) source() string { return strings.TrimRight(c.name, "0123456789") }
+
+// heard is what Moved said.
+func (c *client) heard() []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.told)
+}
+
+// in tells whether the client knows that it is inside, or was.
+func (c *client) in() bool {
+	return slices.Contains(c.heard(), nil) || c.atOnce
+}
+
+// from has a client of that name enter.
+func from(g *Gate, name string) (*client, error) {
+	c := &client{name: name}
+	return c, c.enter(g)
+}
+
+// come has clients enter, none of which may be refused.
+func come(t *testing.T, g *Gate, names ...string) []*client {
+	t.Helper()
+	var all []*client
+	for _, name := range names {
+		c, err := from(g, name)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// inLine is who waits, by name.
+func inLine(g *Gate) string {
+	var names []string
+	for _, w := range g.Line() {
+		names = append(names, w.(*client).name)
+	}
+	return strings.Join(names, " ")
+}
+
+// insiders are those of some clients who know that they are inside, or were.
+func insiders(all []*client) string {
+	var names []string
+	for _, c := range all {
+		if c.in() {
+			names = append(names, c.name)
+		}
+	}
+	return strings.Join(names, " ")
 }
 
 func TestEnter(t *testing.T) {
 	for _, tt := range []struct {
-		name          string
-		limit, length int
-		come          int // how many enter
-		in, queued    int // of them
-		err           error
+		name       string
+		rules      Options
+		come       int // how many enter
+		in, queued int // of them
+		err        error
+		full       bool
 	}{
-		{"one at a time", 1, 10, 3, 1, 2, nil},
-		{"three at a time", 3, 10, 3, 3, 0, nil},
-		{"no limit", NoLimit, 0, 50, 50, 0, nil},
-		{"nobody waits", 1, 0, 2, 1, 0, ErrFull},
-		{"line is full", 1, 2, 4, 1, 2, ErrFull},
-		{"negative is none", -1, -1, 4, 4, 0, nil},
+		{"zero value", Options{}, 50, 50, 0, nil, false},
+		{"one at a time", Options{Limit: 1, Queue: 10}, 3, 1, 2, nil, false},
+		{"three at a time", Options{Limit: 3, Queue: 10}, 3, 3, 0, nil, false},
+		{"no limit needs no line", Options{Limit: NoLimit, Queue: 10}, 50, 50, 0, nil, false},
+		{"nobody waits", Options{Limit: 1}, 2, 1, 0, ErrFull, true},
+		{"line just full", Options{Limit: 1, Queue: 2}, 3, 1, 2, nil, true},
+		{"line too short", Options{Limit: 1, Queue: 2}, 4, 1, 2, ErrFull, true},
+		{"negative is zero", Options{Limit: -1, Queue: -1, PerSource: -1, QueuePerSource: -1}, 4, 4, 0, nil, false},
+		{"no source, no rule about it", Options{Limit: 2, Queue: 9, PerSource: 1, QueuePerSource: 1}, 5, 2, 3, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			g := New(tt.limit, tt.length)
-			var err error
+			g := New(tt.rules)
+			var last error
 			for range tt.come {
-				_, err = g.Enter()
+				_, last = from(g, "1")
 			}
-			s := g.Stats()
-			if err != tt.err || s.Active != tt.in || s.Queued != tt.queued {
-				t.Errorf("last Enter: %v, inside %d, queued %d; want %v, %d, %d", err, s.Active, s.Queued, tt.err, tt.in, tt.queued)
+			want := Stats{Limit: max(tt.rules.Limit, 0), Active: tt.in, Queued: tt.queued,
+				Refused: uint64(tt.come - tt.in - tt.queued)}
+			if s := g.Stats(); last != tt.err || s != want {
+				t.Errorf("last Enter: %v, %+v; want %v, %+v", last, s, tt.err, want)
 			}
-			if want := uint64(tt.come - tt.in - tt.queued); s.Refused != want {
-				t.Errorf("refused %d, want %d", s.Refused, want)
+			if g.Full() != tt.full || len(g.Line()) != tt.queued {
+				t.Errorf("full: %v, in line: %d; want %v, %d", g.Full(), len(g.Line()), tt.full, tt.queued)
 			}
 		})
 	}
 }
 
+// Fifty wait for one slot and keep it a second each: it is taken fifty times in
+// a row, and not for a moment by two.
 func TestFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(1, 100)
-		door := enter(t, g)
+		g := New(Options{Limit: 1, Queue: 50})
+		door := come(t, g, "1")[0]
 		var served []int
-		var wg sync.WaitGroup
+		var all sync.WaitGroup
 		for i := range 50 {
-			turn := enter(t, g)
-			wg.Go(func() {
-				if err := turn.Wait(t.Context()); err != nil {
-					t.Error(err)
-				}
+			called := make(chan struct{})
+			c := &client{moved: func() { close(called) }}
+			if err := c.enter(g); err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				<-called
 				served = append(served, i) // the gate is the lock
 				time.Sleep(time.Second)
-				turn.Done()
+				c.Done()
 			})
 		}
+		start := time.Now()
 		door.Done()
-		wg.Wait()
+		all.Wait()
 		if !slices.IsSorted(served) || len(served) != 50 {
 			t.Errorf("served %v", served)
+		}
+		if took := time.Since(start); took != 50*time.Second {
+			t.Errorf("took %v, want 50s", took)
 		}
 	})
 }
 
-// A newcomer must not take a slot that was freed while others wait.
+// A newcomer must not take a slot that was freed while others wait, not even
+// one who comes while the next is being told.
 func TestNewcomerDoesNotOvertake(t *testing.T) {
-	g := New(1, 10)
-	first, second := enter(t, g), enter(t, g)
-	first.Done()
-	third := enter(t, g)
-	if second.Waits() || !third.Waits() {
-		t.Errorf("second waits: %v, third waits: %v", second.Waits(), third.Waits())
+	g := New(Options{Limit: 1, Queue: 10})
+	all := come(t, g, "1", "2")
+	all[1].moved = func() { all = append(all, come(t, g, "3")...) }
+	all[0].Done()
+	if got := insiders(all); got != "1 2" || inLine(g) != "3" {
+		t.Errorf("inside: %s, in line: %s; want 1 2, 3", got, inLine(g))
 	}
 }
 
 func TestLeaving(t *testing.T) {
-	t.Run("from the middle", func(t *testing.T) {
-		g := New(1, 10)
-		first, gone, next := enter(t, g), enter(t, g), enter(t, g)
-		ctx, cancel := context.WithCancelCause(t.Context())
-		why := errors.New("client hung up")
-		cancel(why)
-		if err := gone.Wait(ctx); err != why {
-			t.Errorf("Wait = %v, want the cause", err)
-		}
-		first.Done()
-		if next.Waits() {
-			t.Error("the next in line was not let in")
-		}
-		gone.Done() // does no harm
-		if s := g.Stats(); s.Active != 1 || s.Abandoned != 1 || s.Queued != 0 {
-			t.Errorf("%+v", s)
-		}
-	})
-	t.Run("by deadline", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			g := New(1, 10)
-			enter(t, g)
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			start := time.Now()
-			if _, err := g.Acquire(ctx); err != context.DeadlineExceeded || time.Since(start) != 5*time.Second {
-				t.Errorf("Acquire = %v after %v", err, time.Since(start))
+	for _, tt := range []struct {
+		name  string
+		leave func(all []*client) // 2 leaves; it stands between 1 and 3
+	}{
+		{"by Leave", func(all []*client) {
+			if !all[2].Leave() {
+				t.Error("Leave says that the turn did not wait")
 			}
-			if s := g.Stats(); s.TimedOut != 1 || s.Abandoned != 0 {
-				t.Errorf("%+v", s)
+		}},
+		{"by Done", func(all []*client) { all[2].Done() }},
+		{"twice", func(all []*client) {
+			all[2].Done()
+			all[2].Done()
+			if all[2].Leave() {
+				t.Error("Leave says that a turn waited which had left")
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := New(Options{Limit: 1, Queue: 10})
+			all := come(t, g, "0", "1", "2", "3")
+			tt.leave(all)
+			if got := inLine(g); got != "1 3" {
+				t.Errorf("in line: %s; want 1 3", got)
+			}
+			all[0].Done()
+			all[1].Done()
+			if got := insiders(all); got != "0 1 3" || all[2].heard() != nil {
+				t.Errorf("inside: %s, and 2 was told %v; want 0 1 3, nothing", got, all[2].heard())
+			}
+			if s, want := g.Stats(), (Stats{Limit: 1, Active: 1, Served: 2, Abandoned: 1}); s != want {
+				t.Errorf("%+v, want %+v", s, want)
 			}
 		})
-	})
-	t.Run("let in at the same moment", func(t *testing.T) {
-		g := New(1, 10)
-		first, gone, next := enter(t, g), enter(t, g), enter(t, g)
-		first.Done() // hands the slot to the one who is gone
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		gone.leave(ctx)
-		if next.Waits() || g.Stats().Active != 1 {
-			t.Errorf("the slot was lost: %+v", g.Stats())
-		}
-	})
-	t.Run("by Done", func(t *testing.T) {
-		g := New(1, 10)
-		enter(t, g)
-		second := enter(t, g)
-		second.Done()
-		if s := g.Stats(); s.Queued != 0 || s.Abandoned != 1 {
-			t.Errorf("%+v", s)
-		}
-	})
-}
-
-func TestDoneTwiceFreesOneSlot(t *testing.T) {
-	g := New(2, 10)
-	first, _, third, fourth := enter(t, g), enter(t, g), enter(t, g), enter(t, g)
-	first.Done()
-	first.Done()
-	if third.Waits() || !fourth.Waits() {
-		t.Errorf("third waits: %v, fourth waits: %v", third.Waits(), fourth.Waits())
 	}
 }
 
-func TestSetLimit(t *testing.T) {
-	g := New(1, 10)
-	turns := []*Turn{enter(t, g), enter(t, g), enter(t, g), enter(t, g)}
-	g.SetLimit(3)
-	if s := g.Stats(); s.Active != 3 || s.Queued != 1 {
-		t.Errorf("raised: %+v", s)
+func TestFirstAndLastLeave(t *testing.T) {
+	g := New(Options{Limit: 1, Queue: 10})
+	all := come(t, g, "0", "1", "2", "3")
+	all[1].Leave()
+	all[3].Leave()
+	come(t, g, "4")
+	all[0].Done()
+	if got := inLine(g); !all[2].in() || got != "4" {
+		t.Errorf("2 is in: %v, in line: %s; want true, 4", all[2].in(), got)
 	}
-	g.SetLimit(1)
-	turns[0].Done()
-	turns[1].Done()
-	if s := g.Stats(); s.Active != 1 || s.Queued != 1 {
-		t.Errorf("lowered: %+v", s)
-	}
-	turns[2].Done()
-	if turns[3].Waits() {
-		t.Error("the last one still waits")
-	}
-}
-
-func TestClose(t *testing.T) {
-	g := New(1, 10)
-	first, second := enter(t, g), enter(t, g)
-	g.Close()
-	if err := second.Wait(t.Context()); err != ErrClosed {
-		t.Errorf("Wait = %v", err)
-	}
-	if _, err := g.Enter(); err != ErrClosed {
-		t.Errorf("Enter = %v", err)
-	}
-	first.Done()
-	if s := g.Stats(); s.Active != 0 || s.Served != 1 || s.Abandoned != 1 || s.Refused != 1 {
+	all[2].Leave() // does nothing: it stands in line no more
+	if s := g.Stats(); s.Active != 1 || s.Abandoned != 2 {
 		t.Errorf("%+v", s)
 	}
 }
 
-// Many at once, many of them leaving: the limit is exact and no slot is lost.
-func TestUnderRace(t *testing.T) {
-	const limit = 3
-	g := New(limit, 1000)
-	var mu sync.Mutex
-	inside, most := 0, 0
-	var wg sync.WaitGroup
-	for i := range 200 {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*200*time.Microsecond)
-			defer cancel()
-			turn, err := g.Acquire(ctx)
-			if err != nil {
-				return
+func TestTurnThatNeverEntered(t *testing.T) {
+	var never Turn
+	never.Done()
+	if never.Leave() {
+		t.Error("Leave says that it waited")
+	}
+}
+
+func TestDoneTwiceFreesOneSlot(t *testing.T) {
+	g := New(Options{Limit: 2, Queue: 10})
+	all := come(t, g, "1", "2", "3", "4")
+	all[0].Done()
+	all[0].Done()
+	if got := insiders(all); got != "1 2 3" || g.Stats().Served != 1 {
+		t.Errorf("were let in: %s, %+v; want 1 2 3, one served", got, g.Stats())
+	}
+}
+
+func TestAcquire(t *testing.T) {
+	why := errors.New("client hung up")
+	gone, hangUp := context.WithCancelCause(t.Context())
+	hangUp(why)
+	for _, tt := range []struct {
+		name  string
+		ctx   context.Context
+		queue int
+		err   error
+	}{
+		{"the cause of ctx's end", gone, 1, why},
+		{"the error of Enter", t.Context(), 0, ErrFull},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := New(Options{Limit: 1, Queue: tt.queue})
+			if _, err := g.Acquire(gone, ""); err != nil {
+				t.Fatalf("with room: %v", err)
 			}
-			mu.Lock()
-			inside++
-			most = max(most, inside)
-			mu.Unlock()
-			time.Sleep(time.Duration(i%3) * 100 * time.Microsecond) // being served
-			mu.Lock()
-			inside--
-			mu.Unlock()
-			turn.Done()
+			turn, err := g.Acquire(tt.ctx, "")
+			if turn != nil || err != tt.err {
+				t.Errorf("got %v, %v; want %v", turn, err, tt.err)
+			}
+			if s := g.Stats(); s.Active != 1 || s.Queued != 0 {
+				t.Errorf("%+v", s)
+			}
 		})
 	}
-	wg.Wait()
-	s := g.Stats()
-	if most > limit || s.Active != 0 || s.Queued != 0 || s.Served+s.TimedOut != 200 {
-		t.Errorf("most inside %d of %d; %+v", most, limit, s)
+}
+
+// The context of Acquire ends as the slot comes: whoever is faster, the slot is
+// not lost, and the next one gets it.
+func TestAcquireEndsAsTheSlotComes(t *testing.T) {
+	for i := range 400 {
+		synctest.Test(t, func(t *testing.T) {
+			g := New(Options{Limit: 1, Queue: 10})
+			door := come(t, g, "1")[0]
+			ctx, hangUp := context.WithCancel(t.Context())
+			go func() {
+				synctest.Wait()
+				if i%2 == 0 {
+					hangUp()
+					door.Done()
+				} else {
+					door.Done()
+					hangUp()
+				}
+			}()
+			turn, err := g.Acquire(ctx, "")
+			synctest.Wait()
+			switch {
+			case err == nil:
+				turn.Done()
+			case err != context.Canceled:
+				t.Errorf("Acquire: %v", err)
+			}
+			if s := g.Stats(); s.Active != 0 || s.Queued != 0 || s.Served+s.Abandoned != 2 {
+				t.Errorf("%v, then %+v", err, s)
+			}
+			if !come(t, g, "2")[0].in() {
+				t.Error("the slot was lost")
+			}
+		})
 	}
 }
 
-// FuzzModel drives a Gate and a plain list side by side with the same events.
-func FuzzModel(f *testing.F) {
-	f.Add(uint8(1), uint8(4), []byte{0, 0, 0, 1, 2, 1})
-	f.Add(uint8(0), uint8(0), []byte{0, 0, 1, 9, 0})
-	rng := rand.New(rand.NewPCG(1, 2))
-	for range 20 {
-		script := make([]byte, 200)
-		for i := range script {
-			script[i] = byte(rng.Uint32())
+// Many at once, many of them leaving: the limits are exact and no slot is lost.
+func TestUnderRace(t *testing.T) {
+	const limit, perSource, callers = 4, 2, 300
+	for _, fair := range []bool{false, true} {
+		g := New(Options{Limit: limit, Queue: callers, PerSource: perSource, Fair: fair})
+		sources := []string{"a", "b", "c", "d", "e"}
+		var mu sync.Mutex
+		inside, most, total, mostOfAll := map[string]int{}, 0, 0, 0
+		count := func(source string, n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			inside[source] += n
+			total += n
+			most, mostOfAll = max(most, inside[source]), max(mostOfAll, total)
 		}
-		f.Add(uint8(rng.IntN(4)), uint8(rng.IntN(9)), script)
-	}
-	f.Fuzz(func(t *testing.T, limit, length uint8, script []byte) {
-		m := model{limit: int(limit % 5), length: int(length % 10)}
-		g := New(m.limit, m.length)
-		for _, b := range script {
-			m.step(t, g, b)
+		var all sync.WaitGroup
+		for i := range callers {
+			all.Go(func() {
+				source := sources[i%len(sources)]
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*200*time.Microsecond)
+				defer cancel()
+				turn, err := g.Acquire(ctx, source)
+				if err != nil {
+					return
+				}
+				count(source, 1)
+				time.Sleep(time.Duration(i%3) * 100 * time.Microsecond) // being served
+				count(source, -1)
+				turn.Done()
+			})
 		}
-	})
-}
-
-// model is the gate as one would explain it: who is inside, and who waits.
-type model struct {
-	limit, length int
-	inside, line  []*Turn
-}
-
-func (m *model) step(t *testing.T, g *Gate, b byte) {
-	pick := func(s []*Turn) int { return int(b>>2) % len(s) }
-	switch op := b & 3; {
-	case op == 0:
-		m.enter(t, g)
-	case op == 1 && len(m.inside) > 0:
-		i := pick(m.inside)
-		m.inside[i].Done()
-		m.inside = slices.Delete(m.inside, i, i+1)
-	case op == 2 && len(m.line) > 0:
-		i := pick(m.line)
-		m.line[i].Done()
-		m.line = slices.Delete(m.line, i, i+1)
-	case op == 3:
-		m.limit = int(b>>2) % 5
-		g.SetLimit(m.limit)
-	}
-	for len(m.line) > 0 && (m.limit == NoLimit || len(m.inside) < m.limit) {
-		m.inside, m.line = append(m.inside, m.line[0]), m.line[1:]
-	}
-	m.check(t, g)
-}
-
-func (m *model) enter(t *testing.T, g *Gate) {
-	turn, err := g.Enter()
-	switch {
-	case m.limit == NoLimit || len(m.inside) < m.limit:
-		m.inside = append(m.inside, turn)
-	case len(m.line) < m.length:
-		m.line = append(m.line, turn)
-	default:
-		if err != ErrFull {
-			t.Fatalf("Enter = %v, want ErrFull", err)
+		all.Wait()
+		s := g.Stats()
+		if s.Active != 0 || s.Queued != 0 || s.Served+s.Abandoned != callers || len(g.sources) != 0 {
+			t.Errorf("fair %v: %+v and %d sources are left", fair, s, len(g.sources))
 		}
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (m *model) check(t *testing.T, g *Gate) {
-	if s := g.Stats(); s.Active != len(m.inside) || s.Queued != len(m.line) || s.Limit != m.limit {
-		t.Fatalf("%+v; model: limit %d, %d inside, %d in line", s, m.limit, len(m.inside), len(m.line))
-	}
-	for _, turn := range m.inside {
-		if turn.Waits() {
-			t.Fatal("a turn waits that the model let in")
-		}
-	}
-	for _, turn := range m.line {
-		if !turn.Waits() {
-			t.Fatal("a turn was let in that the model keeps in line")
+		if most > perSource || mostOfAll > limit {
+			t.Errorf("fair %v: %d of one source and %d of all were inside; most are %d and %d", fair, most, mostOfAll, perSource, limit)
 		}
 	}
 }
