@@ -70,9 +70,9 @@ var rules = []rule{
 	{who: []string{"activation"}, what: []string{"internal/sockdiag", "internal/epoll", "net"},
 		why: "it hands listeners over, and accepts nobody"},
 
-	{who: []string{"proxy"}, what: ours, but: []string{"gate", "relay", "sockaddr", "internal"},
+	{who: []string{"proxy"}, what: ours, but: []string{"access", "gate", "relay", "sockaddr", "internal"},
 		why: "it says in interfaces of its own what it wants of a backend, and is told settings as plain values"},
-	{who: []string{"config"}, what: ours, but: []string{"sockaddr"},
+	{who: []string{"config"}, what: ours, but: []string{"access", "sockaddr"},
 		why: "settings are plain data: who uses them is main's business"},
 	{who: []string{"access"}, what: []string{"ours", "net", "os"}, but: []string{"net/netip", "os/user"},
 		why: "text and facts in, a decision out: who has the socket does what follows"},

@@ -88,7 +88,7 @@ func rulesOf(cfg *config.Config) (proxy.Rules, error) {
 			QueueTimeout: bounded(g.QueueTimeout), SessionTimeout: bounded(g.SessionTimeout),
 			BeforeMayFail: cfg.Hooks.Failure == config.FailureContinue,
 		},
-		Rate: g.Rate,
+		Rate: gate.Rate(g.Rate),
 		Access: access.Rules{
 			AllowFrom: a.AllowFrom, DenyFrom: a.DenyFrom, Times: a.Times, Users: users, Groups: groups,
 		},

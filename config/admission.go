@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/access"
-	"github.com/tiproxy/tiproxy/gate"
 )
 
 // rateMost bounds the N of Rate=: each of them is remembered for the stretch.
@@ -18,7 +17,7 @@ const rateMost = 1_000_000
 // parseRate reads N/DURATION; without a duration it is one second.
 func parseRate(c *Config, value string) error {
 	if value == "" {
-		c.Gate.Rate = gate.Rate{}
+		c.Gate.Rate = Rate{}
 		return nil
 	}
 	digits, stretch, bounded := strings.Cut(value, "/")
@@ -33,7 +32,7 @@ func parseRate(c *Config, value string) error {
 	if err != nil || n == 0 || n > rateMost || per == 0 || per == Never {
 		return fmt.Errorf("%.60q is no rate; want a number from 1 to %d and a time span, such as 20/2s", value, rateMost)
 	}
-	c.Gate.Rate = gate.Rate{N: int(n), Per: per}
+	c.Gate.Rate = Rate{N: int(n), Per: per}
 	return nil
 }
 

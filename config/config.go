@@ -24,7 +24,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tiproxy/tiproxy/access"
-	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/sockaddr"
 )
 
@@ -208,7 +207,7 @@ type Gate struct {
 	// Fair is whose turn it is, Fair=: FairNo, the default, or FairSource.
 	Fair string
 	// Rate bounds new connections, Rate=. Zero, the default: it does not.
-	Rate gate.Rate
+	Rate Rate
 	// QueueTimeout is the longest that one may wait in line, QueueTimeoutSec=.
 	// Over 0; default Never.
 	QueueTimeout time.Duration
@@ -235,6 +234,12 @@ type Gate struct {
 	// still there, KeepAliveSec=. 1s at least; Never: as the socket unit says.
 	// Default 5min.
 	KeepAlive time.Duration
+}
+
+// Rate is so many in any stretch of time of that length.
+type Rate struct {
+	N   int
+	Per time.Duration
 }
 
 // Access is the section [Access]: who may come in, and who the client is.
