@@ -64,7 +64,7 @@ func parseQueueMessage(c *Config, value string) (err error) {
 
 // messageMost is how long a message to a client may be: it goes out at once
 // into an empty socket.
-const messageMost = 4096
+const messageMost = 1024
 
 // message takes a text apart in which \r, \n, \t, \\ and \xHH stand for bytes.
 func message(text string) ([]byte, error) {

@@ -49,7 +49,7 @@ func (c *Config) With(fresh *Config) *Config {
 }
 
 // Put writes one live setting, named by its key, over all that was said of it.
-// It fails with ErrUnknown, ErrFixed, or what is wrong with the value.
+// If it fails c is as it was. It fails with ErrUnknown, ErrFixed, or what is wrong with the value.
 func (c *Config) Put(key, value string) error {
 	fixed := false
 	for _, s := range settings {
@@ -58,13 +58,15 @@ func (c *Config) Put(key, value string) error {
 		case !s.Live():
 			fixed = true
 		default:
-			err := s.set(c, "")
+			next := c.Clone()
+			err := s.set(next, "")
 			if err == nil {
-				err = s.set(c, value)
+				err = s.set(next, value)
 			}
 			if err != nil {
 				return fmt.Errorf("cannot use %s=: %w", key, err)
 			}
+			*c = *next
 			return nil
 		}
 	}
