@@ -136,7 +136,7 @@ func restartCommand() *cobra.Command {
 
 func drainCommand() *cobra.Command {
 	return actCommand("drain", "", "Let nobody in any more; those inside are served to their end", func(ctx context.Context, c control.Client, _ []string) (string, error) {
-		return "nobody is let in until tiproxy resume", c.Drain(ctx)
+		return "nobody is let in until it is resumed", c.Drain(ctx)
 	})
 }
 
