@@ -21,6 +21,7 @@ import (
 type steered struct {
 	sessions []control.Session
 	waiting  []control.Waiting
+	looked   chan struct{} // takes one for each look at the status that somebody waits for
 
 	mu     sync.Mutex // protects what follows
 	status any
@@ -39,6 +40,10 @@ func (s *steered) Kick(session uint64) error    { return s.do("kick %d", session
 func (s *steered) Metrics(io.Writer) error      { return nil }
 
 func (s *steered) Status() any {
+	select {
+	case s.looked <- struct{}{}:
+	default:
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.status
@@ -163,17 +168,25 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// doing is a status with so many inside.
+// doing is a status with so many inside, and with a clock in it.
 func doing(active int) any {
-	return map[string]any{"version": "1", "pid": 7, "gate": map[string]int{"limit": 1, "active": active, "oldest_wait_usec": 1}}
+	return map[string]any{
+		"version": "1", "pid": 7, "since": clock{},
+		"gate": map[string]int{"limit": 1, "active": active, "oldest_wait_usec": 1},
+	}
 }
+
+// clock is the time at which somebody looks at it.
+type clock struct{}
+
+func (clock) MarshalJSON() ([]byte, error) { return time.Now().MarshalJSON() }
 
 // On a pipe each status stands there once, however often it was looked at; what
 // goes wrong later does not end it, and Ctrl-C does, in good order.
 func TestWatchOnAPipe(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
-	s := &steered{status: doing(0)}
+	s := &steered{status: doing(0), looked: make(chan struct{})}
 	server := s.serve(t, dir, "tiproxy")
 	p := launch(t, prepare(dir, "tiproxy", []string{"status", "--watch", "--json"}))
 	line := func(want string) {
@@ -184,6 +197,8 @@ func TestWatchOnAPipe(t *testing.T) {
 		}
 	}
 	line(`"active":0`)
+	<-s.looked
+	<-s.looked
 	s.become(doing(1))
 	line(`"active":1`)
 	must(t, server.Close())
