@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -216,6 +217,21 @@ func TestWatchWithoutTiproxy(t *testing.T) {
 	if status != 1 || !strings.Contains(stderr, "no tiproxy answers at /nowhere") {
 		t.Errorf("status %d, %q", status, stderr)
 	}
+}
+
+// Ctrl-C ends it in the midst of a look, too.
+func TestWatchEndsWhileItLooks(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(shortDir(t), "silent.sock")
+	silent, err := net.Listen("unix", path)
+	must(t, err)
+	defer silent.Close()
+	p := launch(t, prepare("", "tiproxy", []string{"status", "--watch", "--control", path}))
+	conn, err := silent.Accept()
+	must(t, err)
+	defer conn.Close()
+	p.signal(t, syscall.SIGINT)
+	p.mustEnd(t)
 }
 
 // On a terminal the new status takes the place of the old, whose long line took
