@@ -78,7 +78,7 @@ var rules = []rule{
 		why: "text and facts in, a decision out: who has the socket does what follows"},
 	{who: []string{"control"}, what: ours,
 		why: "the status is whatever JSON it is given: it carries it, and decides nothing"},
-	{who: []string{"observe"}, what: ours, but: []string{"gate", "proxy", "supervisor"},
+	{who: []string{"observe"}, what: ours, but: []string{"access", "gate", "proxy", "supervisor"},
 		why: "it hears those to whom something happens, and reaches into nothing"},
 	{who: []string{"demo"}, what: ours,
 		why: "it is a backend and its clients: it meets tiproxy only over sockets, as theirs do"},

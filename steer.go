@@ -63,33 +63,44 @@ func steerCommand(verb, words, short string, run func(cmd *cobra.Command, c cont
 func statusCommand() *cobra.Command {
 	var asJSON, watching bool
 	cmd := steerCommand("status", "", "Tell how a running tiproxy does", func(cmd *cobra.Command, c control.Client, _ []string) error {
-		look := func(ctx context.Context, now time.Time) (string, error) {
-			raw, err := c.Status(ctx)
-			if err != nil {
-				raw, err = asleep(ctx, c, err)
-			}
-			if err != nil || asJSON {
-				return string(raw), err
-			}
-			var text strings.Builder
-			err = control.Print(&text, raw, now)
-			return text.String(), err
+		look := func(ctx context.Context, now time.Time) (view, error) {
+			return lookAt(ctx, c, now, asJSON)
 		}
 		if watching {
 			ctx, end := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer end()
 			return watch(ctx, cmd.OutOrStdout(), look)
 		}
-		text, err := look(cmd.Context(), time.Now())
+		v, err := look(cmd.Context(), time.Now())
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(cmd.OutOrStdout(), text)
+		_, err = io.WriteString(cmd.OutOrStdout(), v.text)
 		return err
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.Flags().BoolVarP(&watching, "watch", "w", false, "again whenever it changes, until Ctrl-C")
 	return cmd
+}
+
+// lookAt asks for the status; now is as for control.Print. The JSON has clocks
+// in it that always run, so what people would read tells whether it changed.
+func lookAt(ctx context.Context, c control.Client, now time.Time, asJSON bool) (view, error) {
+	raw, err := c.Status(ctx)
+	if err != nil {
+		raw, err = asleep(ctx, c, err)
+	}
+	if err != nil {
+		return view{}, err
+	}
+	var text strings.Builder
+	if err := control.Print(&text, raw, now); err != nil {
+		return view{}, err
+	}
+	if asJSON {
+		return view{string(raw), text.String()}, nil
+	}
+	return view{text.String(), text.String()}, nil
 }
 
 // listCommand shows an answer that is a list.
@@ -136,7 +147,7 @@ func restartCommand() *cobra.Command {
 
 func drainCommand() *cobra.Command {
 	return actCommand("drain", "", "Let nobody in any more; those inside are served to their end", func(ctx context.Context, c control.Client, _ []string) (string, error) {
-		return "nobody is let in until tiproxy resume", c.Drain(ctx)
+		return "nobody is let in until it is resumed", c.Drain(ctx)
 	})
 }
 

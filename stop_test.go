@@ -59,9 +59,10 @@ func TestStatusFields(t *testing.T) {
 	var got any
 	must(t, json.Unmarshal(text, &got))
 	want := []string{
-		"backend.last_exit", "backend.memory_bytes", "backend.pid", "backend.starts", "backend.state",
-		"gate.abandoned", "gate.active", "gate.limit", "gate.queued", "gate.refused", "gate.served", "gate.timed_out",
-		"listeners.0.address", "listeners.0.name", "pid", "version",
+		"backend.generation", "backend.last_exit", "backend.memory_bytes", "backend.pid", "backend.served", "backend.since",
+		"backend.starts", "backend.state", "backend.text", "backend.up_usec",
+		"gate.abandoned", "gate.active", "gate.limit", "gate.oldest_wait_usec", "gate.queued", "gate.refused", "gate.served", "gate.timed_out",
+		"listeners.0.address", "listeners.0.name", "pid", "state", "version",
 	}
 	if fields := paths("", got); !slices.Equal(fields, want) {
 		t.Errorf("the fields are\n%v\nwant\n%v", fields, want)

@@ -15,36 +15,38 @@ import (
 // glance is how often watch looks, while a person does.
 const glance = time.Second
 
-// watch writes what look answers, and again whenever that has changed, until ctx
-// ends. On a terminal the new takes the place of the old, and says how long things
-// have lasted; elsewhere look is given a zero now, for time alone is no change.
+// view is what is seen at one glance.
+type view struct {
+	text    string
+	meaning string // changes only with what matters in the text
+}
+
+// watch writes what look sees, and again whenever its meaning has changed, until
+// ctx ends. On a terminal the new takes the place of the old, and tells how long
+// things have lasted; elsewhere look gets a zero now, for that alone is no change.
 //
-// An error ends it only at first. Later it stands where the status was, for a
+// An error ends it only at first. Later it stands where the text was, for a
 // tiproxy that is restarted is silent for a moment.
-func watch(ctx context.Context, out io.Writer, look func(ctx context.Context, now time.Time) (string, error)) error {
+func watch(ctx context.Context, out io.Writer, look func(ctx context.Context, now time.Time) (view, error)) error {
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
 	terminal := terminalOf(out)
-	shown := ""
+	var shown view // zero: nothing yet
 	for {
-		var now time.Time
-		if terminal != nil {
-			now = time.Now()
-		}
-		text, err := look(ctx, now)
+		seen, err := look(ctx, terminal.now())
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && shown == "":
+		case err != nil && shown == view{}:
 			return err
 		case err != nil:
-			text = err.Error() + "\n"
+			seen = view{err.Error() + "\n", err.Error()}
 		}
-		if text != shown {
-			if _, err := io.WriteString(out, terminal.over(shown)+text); err != nil {
+		if seen.meaning != shown.meaning {
+			if _, err := io.WriteString(out, terminal.over(shown.text)+seen.text); err != nil {
 				return err
 			}
-			shown = text
+			shown = seen
 		}
 		select {
 		case <-tick.C:
@@ -78,6 +80,14 @@ func (t *terminal) width() int {
 		return 0
 	}
 	return max(int(size.Col), 1)
+}
+
+// now is the time, for whoever sees it pass; zero without a terminal.
+func (t *terminal) now() time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return time.Now()
 }
 
 // over answers what makes the next text take the place of this one: up so many

@@ -36,6 +36,8 @@ type backend struct {
 	State       string
 	PID         int // 0: none runs
 	Starts      uint64
+	UpUsec      int64  `json:"up_usec"` // 0: not ready, or not known
+	Served      uint64 // by this one; 0: nobody, or not known
 	MemoryBytes uint64 `json:"memory_bytes"` // 0: not known
 	LastExit    string `json:"last_exit"`    // empty: it never ended
 	Text        string // its STATUS=; empty: it said none
@@ -64,31 +66,34 @@ func Print(w io.Writer, raw []byte, now time.Time) error {
 	if s.State == asleep {
 		fmt.Fprintf(&out, "asleep%s: the next client wakes it\n", since(s.Since, now))
 	} else {
-		s.write(&out, !now.IsZero())
+		s.write(&out, now)
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
 }
 
-func (s status) write(out *strings.Builder, lasting bool) {
+func (s status) write(out *strings.Builder, now time.Time) {
 	line := func(label, text string) { fmt.Fprintf(out, "%-9s %s\n", label, printable(text)) }
-	line("tiproxy", s.now())
+	line("tiproxy", s.now(now))
 	for _, l := range s.Listeners {
 		line("listener", l.String())
 	}
-	line("sessions", s.Gate.now(lasting))
+	line("sessions", s.Gate.now(!now.IsZero()))
 	line("so far", s.Gate.soFar())
-	line("backend", s.Backend.now())
+	line("backend", s.Backend.now(!now.IsZero()))
 	line("", s.Backend.soFar())
 	if s.Backend.Text != "" {
 		line("", "says: "+s.Backend.Text)
 	}
 }
 
-func (s status) now() string {
+func (s status) now(now time.Time) string {
 	text := fmt.Sprintf("%s, pid %d", s.Version, s.PID)
 	if s.State != "" {
 		text += ", " + s.State
+		if !now.IsZero() && !s.Since.IsZero() {
+			text += " for " + span(now.Sub(s.Since))
+		}
 	}
 	return text
 }
@@ -118,13 +123,19 @@ func (g gate) soFar() string {
 	return fmt.Sprintf("%d served, %d refused, %d abandoned, %d timed out", g.Served, g.Refused, g.Abandoned, g.TimedOut)
 }
 
-func (b backend) now() string {
+func (b backend) now(lasting bool) string {
 	text := b.State
 	if b.PID != 0 {
 		text += fmt.Sprintf(", pid %d", b.PID)
 	}
 	if b.MemoryBytes != 0 {
 		text += ", " + size(b.MemoryBytes)
+	}
+	if lasting && b.UpUsec != 0 {
+		text += ", up " + span(micros(b.UpUsec))
+	}
+	if b.Served != 0 {
+		text += fmt.Sprintf(", %d served", b.Served)
 	}
 	return text
 }

@@ -37,17 +37,19 @@ so far    0 served, 0 refused, 0 abandoned, 0 timed out
 backend   stopped
           1 start
 `, now},
-		{"all there is to tell", `{"version":"1.2","pid":7,"state":"draining","gate":{"limit":0,"queued":2,"oldest_wait_usec":12000000},
-			"backend":{"state":"starting","text":"loading\u001b[2J"}}`, `
-tiproxy   1.2, pid 7, draining
+		{"all there is to tell", `{"version":"1.2","pid":7,"state":"draining","since":"` + now.Add(-40*time.Second).Format(time.RFC3339) + `",
+			"gate":{"limit":0,"queued":2,"oldest_wait_usec":12000000},
+			"backend":{"state":"ready","pid":8,"memory_bytes":1024,"up_usec":120000000,"served":17,"text":"loading\u001b[2J"}}`, `
+tiproxy   1.2, pid 7, draining for 40 s
 sessions  0, no limit, 2 waiting (the first for 12 s)
 so far    0 served, 0 refused, 0 abandoned, 0 timed out
-backend   starting
+backend   ready, pid 8, 1.0 KiB, up 2 min, 17 served
           0 starts
           says: loading?[2J
 `, now},
-		{"only what changes", `{"version":"1.2","pid":7,"gate":{"limit":1,"queued":2,"oldest_wait_usec":12000000},"backend":{"state":"ready"}}`, `
-tiproxy   1.2, pid 7
+		{"only what changes", `{"version":"1.2","pid":7,"state":"serving","since":"2026-11-22T14:02:11Z","time":"2026-11-22T14:02:12Z",
+			"gate":{"limit":1,"queued":2,"oldest_wait_usec":12000000},"backend":{"state":"ready","up_usec":1000000}}`, `
+tiproxy   1.2, pid 7, serving
 sessions  0 of at most 1, 2 waiting
 so far    0 served, 0 refused, 0 abandoned, 0 timed out
 backend   ready

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Clients is how much of a client's address is told (LogClients=).
+// Clients is how much of a client's address is told (LogClients=). An unknown
+// word counts as ClientsNone.
 type Clients string
 
 // What is told of it.
@@ -21,7 +22,7 @@ const (
 // name is what the log calls a client; "": nothing.
 func (c Clients) name(who proxy.Client) string {
 	switch c {
-	case "", ClientsFull:
+	case ClientsFull:
 		return who.Addr.String()
 	case ClientsMasked:
 		switch who.Addr.Family {
@@ -38,7 +39,7 @@ func (c Clients) name(who proxy.Client) string {
 // hide takes a client's address out of a text, such as an error's. A loopback
 // address stays: it is everybody's, and may be the backend's.
 func (c Clients) hide(text string, who proxy.Client) string {
-	if c == "" || c == ClientsFull {
+	if c == ClientsFull {
 		return text
 	}
 	name := c.name(who)

@@ -1,11 +1,16 @@
 package observe
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/sirupsen/logrus"
+	"github.com/tiproxy/tiproxy/access"
 	"github.com/tiproxy/tiproxy/proxy"
 )
+
+// denied is the outcome of a client whom the access rules keep out.
+const denied proxy.Outcome = "denied"
 
 // Connection takes an event of the proxy.
 func (o *Observer) Connection(e proxy.Event) {
@@ -48,9 +53,8 @@ func (o *Observer) ended(e proxy.EndEvent) {
 	f := o.about(e.Client)
 	f[keyOutcome] = string(e.Outcome)
 	f[keyWait] = e.Waited
-	reason := ""
-	if e.Err != nil {
-		reason = o.clients.hide(e.Err.Error(), e.Client)
+	reason := o.reason(e)
+	if reason != "" {
 		f[keyReason] = reason
 	}
 	switch e.Outcome {
@@ -61,12 +65,27 @@ func (o *Observer) ended(e proxy.EndEvent) {
 		if hint := e.Hint(); hint != "" {
 			reason += "; " + hint
 		}
-		o.remind("refused", 1, logrus.WarnLevel, &sessionEnds, f, "refused: "+reason)
+		o.remind(string(proxy.Refused), 1, logrus.WarnLevel, &sessionEnds, f, "refused: "+reason)
+	case denied:
+		o.remind(string(denied), 1, logrus.WarnLevel, &sessionEnds, f, "denied: "+reason)
 	case proxy.Left:
 		o.tell(logrus.InfoLevel, &sessionEnds, f, "left: "+reason)
 	case proxy.Unserved:
 		o.tell(logrus.WarnLevel, &sessionEnds, f, "not served: "+reason)
 	}
+}
+
+// reason is why a client is gone, without what is not told of it; "": both
+// sides closed in order.
+func (o *Observer) reason(e proxy.EndEvent) string {
+	if e.Err == nil {
+		return ""
+	}
+	var refusal *access.Refusal // names the user of a UNIX client, too
+	if o.clients != ClientsFull && errors.As(e.Err, &refusal) {
+		return o.clients.hide(refusal.Why, e.Client)
+	}
+	return o.clients.hide(e.Err.Error(), e.Client)
 }
 
 // ending says why a served client is gone; side is the one that failed, "" if

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tiproxy/tiproxy/access"
 	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/proxy"
 	"github.com/tiproxy/tiproxy/sockaddr"
@@ -93,6 +94,39 @@ func TestReminders(t *testing.T) {
 	})
 }
 
+// Who is kept out is said by name, or not at all, and never more often than
+// once a minute.
+func TestDenied(t *testing.T) {
+	stranger := &access.Refusal{Who: access.Caller{IP: netip.MustParseAddr("192.0.2.9")}, Why: "is refused by DenyFrom=192.0.2.9"}
+	user := &access.Refusal{Who: access.Caller{Unix: &access.Peer{UID: 1001}}, Why: "stands in neither AllowUsers= nor AllowGroups="}
+	for _, tt := range []struct {
+		clients Clients
+		who     proxy.Client
+		err     error
+		want    string
+	}{
+		{ClientsFull, visitor, stranger, "denied: 192.0.2.9 is refused by DenyFrom=192.0.2.9%s client=192.0.2.9:1234 session=5 waited=0s"},
+		{ClientsMasked, visitor, stranger, "denied: is refused by DenyFrom=192.0.2.0/24%s client=192.0.2.0/24 session=5 waited=0s"},
+		{ClientsNone, visitor, stranger, "denied: is refused by DenyFrom=the client%s session=5 waited=0s"},
+		{ClientsFull, named, user, "denied: user 1001 stands in neither AllowUsers= nor AllowGroups=%s client=unix session=6 listener=web waited=0s"},
+		{ClientsMasked, named, user, "denied: stands in neither AllowUsers= nor AllowGroups=%s client=unix session=6 listener=web waited=0s"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			o := New(streamed(&log), tt.clients, nil)
+			for range 3 {
+				o.Connection(proxy.EndEvent{Client: tt.who, Outcome: denied, Err: fmt.Errorf("wrapped: %w", tt.err)})
+			}
+			time.Sleep(reminder)
+			o.Connection(proxy.EndEvent{Client: tt.who, Outcome: denied, Err: tt.err})
+			want := fmt.Sprintf("<4>"+tt.want+"\n<4>"+tt.want+"\n", "", "; 2 more like this since the last one told")
+			if got := strings.Replace(log.String(), "wrapped: ", "", 1); got != want {
+				t.Errorf("LogClients=%s:\n got %swant %s", tt.clients, got, want)
+			}
+		})
+	}
+}
+
 // Each client that waits is told at level debug.
 func TestDebug(t *testing.T) {
 	var log bytes.Buffer
@@ -122,14 +156,14 @@ func TestClients(t *testing.T) {
 		clients Clients
 		who     proxy.Client
 		name    string
-		text    string // %s: the address without port, %s: with it
+		text    string
 		hidden  string
 	}{
 		{ClientsFull, v4, "192.0.2.9:1234", "x 192.0.2.9 y 192.0.2.9:1234", "x 192.0.2.9 y 192.0.2.9:1234"},
-		{"", v4, "192.0.2.9:1234", "192.0.2.9", "192.0.2.9"},
 		{ClientsMasked, v4, "192.0.2.0/24", "x 192.0.2.9 y 192.0.2.9:1234", "x 192.0.2.0/24 y 192.0.2.0/24"},
 		{ClientsNone, v4, "", "x 192.0.2.9 y 192.0.2.9:1234", "x the client y the client"},
 		{"typo", v4, "", "192.0.2.9", "the client"},
+		{"", v4, "", "192.0.2.9", "the client"},
 		{ClientsMasked, v6, "2001:db8:1::/48", "x 2001:db8:1:2::3 y [2001:db8:1:2::3]:1234", "x 2001:db8:1::/48 y 2001:db8:1::/48"},
 		{ClientsMasked, scope, "fe80::/48", "fe80::1:2%7", "fe80::/48"},
 		{ClientsMasked, path, "unix", "bind /home/ann/s", "bind unix"},
@@ -158,12 +192,12 @@ func TestHiddenClientsAreHiddenEverywhere(t *testing.T) {
 			journald := fakeJournal(t)
 			var log bytes.Buffer
 			o := New(NewLog(Options{Out: &log, Format: format, Level: "debug"}), clients, nil)
-			for _, how := range []proxy.Outcome{proxy.Served, proxy.Refused, proxy.Left, proxy.Unserved} {
+			for _, how := range []proxy.Outcome{proxy.Served, proxy.Refused, denied, proxy.Left, proxy.Unserved} {
 				o.Connection(proxy.EndEvent{Client: who, Outcome: how, Err: fault, FailedSide: "client"})
 			}
 			o.Connection(proxy.WaitEvent{Client: who}) // two entries
 			if format == FormatJournal {
-				for range 6 {
+				for range 7 {
 					fmt.Fprint(&log, received(t, journald))
 				}
 			}

@@ -53,7 +53,7 @@ func NewLog(o Options) *logrus.Logger {
 	case FormatJournal:
 		d.native = true
 	default:
-		d.native = o.IsJournal && journal.Enabled()
+		d.native = o.IsJournal
 	}
 	return newLogger(level, logrus.LevelHooks{}, d)
 }

@@ -14,8 +14,8 @@
 //     All formats are made of that entry.
 //   - What LogClients= hides is hidden before there is an entry: nothing
 //     behind the Observer can tell it.
-//   - Whoever can cause events without end, a client that is not let in or a
-//     stranger at the notify socket, causes a bounded number of entries.
+//   - Clients that are refused or denied, and strangers at the notify socket,
+//     may come without end: they cause a bounded number of entries.
 package observe
 
 import (

@@ -88,3 +88,11 @@ func TestStatusJSON(t *testing.T) {
 		t.Errorf("a time that is not known is told: %s", got)
 	}
 }
+
+func TestCut(t *testing.T) {
+	for most, want := range map[int]string{9: "aäöüß", 8: "aäö…", 7: "aä…", 6: "aä…", 5: "a…", 4: "a…", 3: "…"} {
+		if got := cut("aäöüß", most); got != want {
+			t.Errorf("to %d bytes: got %q, want %q", most, got, want)
+		}
+	}
+}

@@ -20,6 +20,9 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 )
 
+// patience is how long systemd may take to answer, while a person waits.
+const patience = 5 * time.Second
+
 // ErrUnknown is wrapped by what Asleep answers when systemd does not tell.
 var ErrUnknown = errors.New("systemd cannot be asked")
 
@@ -37,6 +40,8 @@ type unit struct {
 // sentence what is wrong and what to do; it wraps ErrUnknown if systemd cannot be
 // asked.
 func Asleep(ctx context.Context, name string) (since time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	conn, err := dbus.NewWithContext(ctx)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%w: %w", ErrUnknown, err)
