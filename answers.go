@@ -98,13 +98,13 @@ func (a answers) Restart(now bool) error {
 
 func (a answers) Drain() error {
 	a.s.proxy.Gate().Pause()
-	a.o.Paused(true)
+	a.s.log.Info("nobody is let in any more, on the wish of an administrator (drain); who comes waits for tiproxy resume")
 	return nil
 }
 
 func (a answers) Resume() error {
 	a.s.proxy.Gate().Resume()
-	a.o.Paused(false)
+	a.s.log.Info("clients are let in again (resume)")
 	return nil
 }
 
@@ -126,3 +126,5 @@ func (a answers) Kick(session uint64) error {
 	}
 	return nil
 }
+
+func (a answers) Metrics(w io.Writer) error { return control.ErrConflict }

@@ -23,7 +23,7 @@ func (s *service) hooking(o *observe.Observer) hook.Config {
 			hook.OnReady: h.OnReady, hook.OnStop: h.OnStop, hook.OnCrash: h.OnCrash,
 		},
 		Run: func(ctx context.Context, argv, env []string, output func(string)) error {
-			return s.backend.Run(ctx, argv, env, output)
+			return supervisor.Run(ctx, argv, env, output)
 		},
 		Events: o.Hook,
 	}

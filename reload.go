@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/tiproxy/tiproxy/config"
 	"github.com/tiproxy/tiproxy/observe"

@@ -9,7 +9,6 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/tiproxy/tiproxy/activation"
 	"github.com/tiproxy/tiproxy/config"
-	"github.com/tiproxy/tiproxy/control"
 	"github.com/tiproxy/tiproxy/hook"
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
@@ -106,6 +105,7 @@ func (b backend) Acquire(ctx context.Context) (proxy.Lease, error) {
 // status collects the snapshot.
 func (s *service) status() observe.Status {
 	st := observe.Status{Version: version, PID: os.Getpid(), Gate: observe.GateStatus(s.proxy.Gate().Stats())}
+	st.Gate.Denied = s.proxy.Denied()
 	for _, l := range s.listeners {
 		st.Listeners = append(st.Listeners, observe.Listener{Name: l.Name, Address: l.Addr.String()})
 	}
