@@ -145,9 +145,14 @@ func TestFind(t *testing.T) {
 	if got, want := Find(""), (Client{"/run/tiproxy/control.sock", "tiproxy"}); got != want {
 		t.Errorf("without a directory of the user's: %+v, want %+v", got, want)
 	}
-	t.Setenv("RUNTIME_DIRECTORY", dir+"/tiproxy")
-	if got, want := Find(""), (Client{Path: dir + "/tiproxy/control.sock"}); got != want {
-		t.Errorf("in a service: %+v, want %+v", got, want)
+	t.Setenv("RUNTIME_DIRECTORY", "/run/other")
+	for instance, want := range map[string]Client{
+		"":     {Path: "/run/other/control.sock"},
+		"shop": {Path: "/run/tiproxy@shop/control.sock", Unit: "tiproxy@shop"},
+	} {
+		if got := Find(instance); got != want {
+			t.Errorf("%q in a service: %+v, want %+v", instance, got, want)
+		}
 	}
 }
 
