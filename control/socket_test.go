@@ -250,8 +250,10 @@ func TestInheritedSocket(t *testing.T) {
 }
 
 func TestInheritedSocketThatCannotBeUsed(t *testing.T) {
-	if _, err := Inherit(passed(t, "tcp", "127.0.0.1:0")); err == nil || !strings.Contains(err.Error(), "anybody could connect") {
-		t.Errorf("TCP: %v", err)
+	for network, addr := range map[string]string{"tcp": "127.0.0.1:0", "unix": "@tiproxy-control-test-" + strconv.Itoa(os.Getpid())} {
+		if _, err := Inherit(passed(t, network, addr)); err == nil || !strings.Contains(err.Error(), "anybody could connect") {
+			t.Errorf("%s: %v", addr, err)
+		}
 	}
 	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
