@@ -5,6 +5,7 @@
 # deb-test  what lintian, a second build and a machine say of it; as root
 # check     form: gofmt, vet, staticcheck
 # fuzz      each fuzz target for FUZZTIME
+# bench     beside other proxies, as root, into docs/performance.md; QUICK=1: a minute, to try it
 
 FUZZTIME ?= 10s
 VERSION = $(shell git describe --always --dirty)
@@ -37,7 +38,11 @@ fuzz:
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit; \
 	done
 
+bench: build
+	go build -trimpath -o build/bench ./bench
+	build/bench -tiproxy build/tiproxy -revision $(VERSION) $(if $(QUICK),-quick,-results bench/results -docs docs)
+
 clean:
 	rm -rf build
 
-.PHONY: build test e2e deb deb-test check fuzz clean
+.PHONY: build test e2e deb deb-test check fuzz bench clean

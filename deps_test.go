@@ -38,7 +38,7 @@ var (
 var rules = []rule{
 	{who: everybody, not: []string{"main", "observe"}, what: []string{logger, "log"},
 		why: "others return errors or tell events: one place decides what becomes of them, and nothing is said twice"},
-	{who: everybody, not: []string{"main"}, what: []string{"github.com/spf13", "flag"},
+	{who: everybody, not: []string{"main", "bench"}, what: []string{"github.com/spf13", "flag"},
 		why: "only the command line knows flags: what they say arrives as a Config"},
 	{who: everybody, not: []string{"activation", "config", "internal/unitstate", "observe", "supervisor"}, what: []string{systemd, bus},
 		why: "what systemd gives and is told goes through activation; config reads the syntax of its unit files"},
@@ -58,7 +58,7 @@ var rules = []rule{
 		why: "HTTP is for the control socket and the demo: clients' bytes are never looked into"},
 	{who: everybody, not: []string{"internal/proxyhdr"}, what: []string{proxyhdr},
 		why: "one place knows the bytes of PROXY headers: it is stricter, and reads from nobody"},
-	{who: everybody, not: []string{"supervisor"}, what: []string{"os/exec"},
+	{who: everybody, not: []string{"supervisor", "bench"}, what: []string{"os/exec"},
 		why: "one launcher starts every child"},
 
 	{who: public, what: ours, but: []string{"internal", "sockaddr"},
@@ -82,6 +82,10 @@ var rules = []rule{
 		why: "it hears those to whom something happens, and reaches into nothing"},
 	{who: []string{"demo"}, what: ours,
 		why: "it is a backend and its clients: it meets tiproxy only over sockets, as theirs do"},
+	{who: []string{"bench"}, what: ours, but: []string{"bench"},
+		why: "it runs tiproxy as anybody does: what measures does not change with what is measured"},
+	{who: everybody, not: []string{"bench"}, what: []string{"bench"},
+		why: "the program does not know that it is measured"},
 	{who: []string{"internal"}, what: ours, but: []string{"internal", "sockaddr"},
 		why: "the foundation does not know what stands on it"},
 }
@@ -90,6 +94,7 @@ var rules = []rule{
 var packages = []string{
 	"main", "access", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "sockaddr", "supervisor",
 	"internal/epoll", "internal/proxyhdr", "internal/sockdiag", "internal/unitstate",
+	"bench", "bench/backend", "bench/chart", "bench/load", "bench/peer", "bench/raw", "bench/record", "bench/report", "bench/wire",
 }
 
 const module = "github.com/tiproxy/tiproxy"
@@ -132,6 +137,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"internal/epoll", module + "/relay", "the foundation"},
 		{"main", "github.com/spf13/cobra", ""},
 		{"demo", "github.com/spf13/cobra", "knows flags"},
+		{"bench/load", module + "/relay", "what is measured"},
+		{"relay", module + "/bench/raw", "it is measured"},
 		{"gate", "nethack.org/net", ""}, // only begins like a forbidden one
 		{"util", "fmt", "is not in the list of packages"},
 	} {

@@ -33,15 +33,17 @@ func userPath(unit string) string {
 }
 
 // Find answers how to ask tiproxy, or one of its instances ("shop" for
-// tiproxy@shop.service): the user's own if its socket is there, else systemd's.
-// It is systemd's that has a Unit.
+// tiproxy@shop.service): the user's own if its socket is there, else systemd's,
+// which alone has a Unit. Without an instance, what a service starts means that
+// service's own.
 func Find(instance string) Client {
-	unit, own := "tiproxy", Path("")
+	unit := "tiproxy"
 	if instance != "" {
 		unit += "@" + instance
-		own = userPath(unit)
+	} else if os.Getenv("RUNTIME_DIRECTORY") != "" {
+		return Client{Path: Path("")}
 	}
-	system := filepath.Join("/run", unit, name)
+	own, system := userPath(unit), filepath.Join("/run", unit, name)
 	if _, err := os.Lstat(own); err == nil && own != system {
 		return Client{Path: own}
 	}

@@ -70,12 +70,11 @@ func Inherit(fd int) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use fd %d as the control socket: %w", fd, cause(err))
 	}
-	unixListener, is := l.(*net.UnixListener)
-	if !is {
+	unixListener, is := l.(*net.UnixListener) // it never removes a file that it did not make
+	if !is || strings.HasPrefix(l.Addr().String(), "@") {
 		l.Close()
 		return nil, fmt.Errorf("cannot use %s as the control socket: anybody could connect; write a path as its ListenStream=", l.Addr())
 	}
-	unixListener.SetUnlinkOnClose(false)
 	return &Socket{listener: unixListener}, nil
 }
 

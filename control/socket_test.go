@@ -145,9 +145,14 @@ func TestFind(t *testing.T) {
 	if got, want := Find(""), (Client{"/run/tiproxy/control.sock", "tiproxy"}); got != want {
 		t.Errorf("without a directory of the user's: %+v, want %+v", got, want)
 	}
-	t.Setenv("RUNTIME_DIRECTORY", dir+"/tiproxy")
-	if got, want := Find(""), (Client{Path: dir + "/tiproxy/control.sock"}); got != want {
-		t.Errorf("in a service: %+v, want %+v", got, want)
+	t.Setenv("RUNTIME_DIRECTORY", "/run/other")
+	for instance, want := range map[string]Client{
+		"":     {Path: "/run/other/control.sock"},
+		"shop": {Path: "/run/tiproxy@shop/control.sock", Unit: "tiproxy@shop"},
+	} {
+		if got := Find(instance); got != want {
+			t.Errorf("%q in a service: %+v, want %+v", instance, got, want)
+		}
 	}
 }
 
@@ -245,8 +250,10 @@ func TestInheritedSocket(t *testing.T) {
 }
 
 func TestInheritedSocketThatCannotBeUsed(t *testing.T) {
-	if _, err := Inherit(passed(t, "tcp", "127.0.0.1:0")); err == nil || !strings.Contains(err.Error(), "anybody could connect") {
-		t.Errorf("TCP: %v", err)
+	for network, addr := range map[string]string{"tcp": "127.0.0.1:0", "unix": "@tiproxy-control-test-" + strconv.Itoa(os.Getpid())} {
+		if _, err := Inherit(passed(t, network, addr)); err == nil || !strings.Contains(err.Error(), "anybody could connect") {
+			t.Errorf("%s: %v", addr, err)
+		}
 	}
 	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {

@@ -18,7 +18,7 @@ const troublesMost = 5
 func (o *Observer) Backend(e supervisor.Event) {
 	switch e := e.(type) {
 	case supervisor.OutputEvent:
-		o.said(e)
+		o.wrote(e)
 		return // what it says changes nothing of ours
 	case supervisor.LaunchEvent:
 		o.tell(logrus.InfoLevel, &backendStarts, child(e.Generation, e.PID), "starting the backend: "+strings.Join(e.Command, " "))
@@ -65,9 +65,9 @@ func trouble(generation uint64, err error) fields {
 	return fields{keyGeneration: generation, keyReason: err.Error()}
 }
 
-// said passes on a line of the backend. It is not among the last events, which
+// wrote passes on a line of the backend. It is not among the last events, which
 // it would soon be alone in.
-func (o *Observer) said(e supervisor.OutputEvent) {
+func (o *Observer) wrote(e supervisor.OutputEvent) {
 	level, line := priorityOf(e.Line)
 	o.output.WithFields(fields{keyEvent: &backendOutput, keyPID: e.PID}).Log(level, "backend: "+line)
 }

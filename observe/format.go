@@ -11,9 +11,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// text writes "TIME message key=value …": the message early, for that is what
+// lines writes "TIME message key=value …": the message early, for that is what
 // a person looks for.
-type text struct {
+type lines struct {
 	bare    bool // without time and level: the journal shows both
 	colours bool
 }
@@ -27,27 +27,27 @@ const (
 	reset  = "\x1b[m"
 )
 
-func (t text) write(e *logrus.Entry) []byte {
+func (l lines) write(e *logrus.Entry) []byte {
 	head := ""
-	if !t.bare {
-		head = t.paint(faint, e.Time.Format("15:04:05.000")) + " " + t.level(e.Level)
+	if !l.bare {
+		head = l.paint(faint, e.Time.Format("15:04:05.000")) + " " + l.level(e.Level)
 	}
-	return fmt.Appendf(nil, "%s%s%s\n", head, clean(e.Message), t.paint(faint, facts(e)))
+	return fmt.Appendf(nil, "%s%s%s\n", head, clean(e.Message), l.paint(faint, facts(e)))
 }
 
 // level is what stands before a message that matters.
-func (t text) level(l logrus.Level) string {
+func (l lines) level(level logrus.Level) string {
 	switch {
-	case l <= logrus.ErrorLevel:
-		return t.paint(red, l.String()+":") + " "
-	case l == logrus.WarnLevel:
-		return t.paint(yellow, l.String()+":") + " "
+	case level <= logrus.ErrorLevel:
+		return l.paint(red, level.String()+":") + " "
+	case level == logrus.WarnLevel:
+		return l.paint(yellow, level.String()+":") + " "
 	}
 	return ""
 }
 
-func (t text) paint(colour, s string) string {
-	if !t.colours || s == "" {
+func (l lines) paint(colour, s string) string {
+	if !l.colours || s == "" {
 		return s
 	}
 	return colour + s + reset

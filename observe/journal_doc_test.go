@@ -27,12 +27,13 @@ Under systemd tiproxy sends what happens to the journal, with fields, so that it
 Without the journal the same entries are lines of text, or objects of JSON. There a field has the name of its
 last column, and the event's name is ` + "`event`" + `.
 
-The backend's output is told whatever the log's level is. A line of it that begins with a priority, as in
-sd-daemon(3), has that level: ` + "`<3>`" + ` and below is an error, ` + "`<4>`" + ` a warning, ` + "`<7>`" + ` is for debugging.
+What the backend and the hooks write is told whatever the log's level is. A line of it that begins with a
+priority, as in sd-daemon(3), has that level: ` + "`<3>`" + ` and below is an error, ` + "`<4>`" + ` a warning, ` + "`<7>`" + ` is for
+debugging.
 
 LogClients= says how much of the clients' addresses is told, in every format: all (` + "`full`" + `), the network
 (` + "`masked`" + `: 24 bits of IPv4, 48 of IPv6; of a UNIX socket's client no path) or nothing (` + "`none`" + `). What the
-backend writes is its own, and stays as it is.
+backend and the hooks write is their own, and stays as it is.
 `
 
 // doc is docs/journal.md as the tables of kinds and fields say it.

@@ -45,6 +45,7 @@ const (
 	keyGeneration = "generation"
 	keyPID        = "backend_pid"
 	keyTook       = "took_usec"
+	keyHook       = "hook"
 	keyInstance   = "instance"
 )
 
@@ -63,6 +64,7 @@ var allFields = []Field{
 	{keyGeneration, "which start of the backend this is about, from 1", "generation"},
 	{keyPID, "the backend's process", "pid"},
 	{keyTook, "how long it took, in µs", ""},
+	{keyHook, "which of [Hooks] in tiproxy.conf", ""},
 	{keyInstance, "the instance of tiproxy@.service; none: tiproxy.service, or by hand", ""},
 }
 
@@ -131,6 +133,18 @@ var (
 		Usage:  "A line that it wrote to its stdout or stderr; all are told, whatever LogLevel= says."}
 )
 
+// What happens to the hooks.
+var (
+	hookEnds = Kind{Event: "hook-end", MessageID: "1a56147bdf5b48bfbb36bb4a3732cf80",
+		Fields: []string{keyHook, keyReason, keyTook},
+		Usage:  "A command of [Hooks] has ended: it failed, or (level debug) went well."}
+	hooksLost = Kind{Event: "hook-lost", MessageID: "fe89aadc58fe4297b977f1ceab2f58c7",
+		Usage: "Too many of them wait for those before: some will not run."}
+	hookOutput = Kind{Event: "hook-output", MessageID: "6ac58ff5e04a4a11a89655ca1e51c1e8",
+		Fields: []string{keyHook},
+		Usage:  "A line that one wrote; all are told, as the backend's."}
+)
+
 // What happens to tiproxy itself.
 var (
 	reloaded = Kind{Event: "reload", MessageID: "04bb24fde1af48efa48bcf0dae69192d",
@@ -146,6 +160,7 @@ func Kinds() []Kind {
 		clientWaits, lineForms, sessionEnds, acceptRests, drains,
 		backendStarts, backendReady, backendStops, backendKilled, backendExits, backendFails, backendStranger,
 		backendCut, backendFrozen, backendThawed, backendSays, backendTrouble, backendOutput,
+		hookEnds, hooksLost, hookOutput,
 		reloaded, reloadFails,
 	}
 }

@@ -45,7 +45,7 @@ func NewLog(o Options) *logrus.Logger {
 		level = logrus.InfoLevel
 	}
 	d := &delivery{out: o.Out, stream: o.IsJournal, instance: clean(o.Instance)}
-	d.write = text{bare: o.IsJournal, colours: !o.IsJournal && coloured(o.Out)}.write
+	d.write = lines{bare: o.IsJournal, colours: !o.IsJournal && coloured(o.Out)}.write
 	switch o.Format {
 	case FormatText:
 	case FormatJSON:

@@ -94,7 +94,7 @@ func TestLevel(t *testing.T) {
 func TestColours(t *testing.T) {
 	e := &logrus.Entry{Time: at, Level: logrus.ErrorLevel, Message: "cannot", Data: fields{keyPID: 7}}
 	const want = faint + "04:05:06.007" + reset + " " + red + "error:" + reset + " cannot" + faint + " pid=7" + reset + "\n"
-	if got := string(text{colours: true}.write(e)); got != want {
+	if got := string(lines{colours: true}.write(e)); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	t.Setenv("NO_COLOR", "")

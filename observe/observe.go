@@ -3,7 +3,8 @@
 //
 //	supervisor.Event ─┐               ┌─▶ log (logrus) ──▶ the journal, or a line of text or JSON
 //	                  ├─▶ Observer ───┼─▶ Recent
-//	proxy.Event ──────┘  (kinds.go)   └─▶ changed ──▶ Status.Line ──▶ STATUS=
+//	proxy.Event ──────┤  (kinds.go)   └─▶ changed ──▶ Status.Line ──▶ STATUS=
+//	hook.Event ───────┘
 //
 // It decides nothing, and counts nothing that somebody else counts: the
 // numbers of a [Status] are asked of those who own them when it is made.
@@ -34,7 +35,7 @@ const settle = 500 * time.Millisecond
 // goroutine.
 type Observer struct {
 	log     *logrus.Logger
-	output  *logrus.Logger // the same for what the backend wrote, whatever its level
+	output  *logrus.Logger // the same for what the backend and the hooks wrote, whatever its level
 	clients Clients
 	changed func() // tells that the STATUS= line may be another
 
@@ -55,7 +56,8 @@ func New(log *logrus.Logger, clients Clients, changed func()) *Observer {
 }
 
 // Recent answers the last fifty events of level info or above, the oldest
-// first, whatever LogLevel= says. The backend's output is not among them.
+// first, whatever LogLevel= says. What the backend and the hooks write is not
+// among them.
 func (o *Observer) Recent() []Entry { return o.recent.all() }
 
 // Reloaded takes the outcome of reading the configuration again: the settings
