@@ -39,6 +39,17 @@ type Turn struct {
 // Waiter is who entered with the turn.
 func (t *Turn) Waiter() Waiter { return t.who }
 
+// InLine tells whether the turn waits for a slot. One for which Options.Before
+// runs has its slot.
+func (t *Turn) InLine() bool {
+	if t.from == nil {
+		return false
+	}
+	t.from.gate.mu.Lock()
+	defer t.from.gate.mu.Unlock()
+	return t.state == waiting
+}
+
 // Done gives the slot to the next in line, or leaves the line if there was no
 // slot yet. A second call, and one on a turn that never entered, does nothing.
 func (t *Turn) Done() {

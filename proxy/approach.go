@@ -157,6 +157,9 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 			p.dismiss(c, err)
 			return
 		}
+		if !c.turn.InLine() { // Before runs for it
+			return
+		}
 		p.later(func() { p.cfg.Events(WaitEvent{Client: c.facts()}) })
 		if text := rules.QueueMessage; len(text) > 0 {
 			_, _ = unix.Write(int(c.fd), text)

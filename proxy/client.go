@@ -81,6 +81,13 @@ func (p *Proxy) serve(ctx context.Context, c *client) {
 	p.mu.Lock()
 	p.front.unwatch(c)
 	p.mu.Unlock()
+	if err == nil && ctx.Err() != nil {
+		// It left as the backend took the connection. Its reset was fetched
+		// from the socket by then, so the relay would see a mere half-close.
+		unix.Close(fd)
+		lease.Release()
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		p.end(c, err)
 		return
@@ -182,7 +189,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 		s.Gone()
 	}
 	if c.fate != noFate {
-		s.Cut(rules.OnLate.Kind == FarewellReset)
+		s.Cut(c.fate == kicked || rules.OnLate.Kind == FarewellReset)
 	}
 }
 

@@ -197,7 +197,7 @@ func (p *Proxy) drain(now context.Context) {
 	}
 	p.mu.Unlock()
 	p.gate.Close()
-	p.sendHome()
+	p.sendHome(Silent)
 	patience := p.rules.Load().Drain
 	p.cfg.Events(DrainEvent{Clients: count, Limit: patience})
 	limit := time.NewTimer(patience)
@@ -209,16 +209,17 @@ func (p *Proxy) drain(now context.Context) {
 	case <-now.Done():
 	}
 	p.cut(ErrStopping)
+	p.sendHome(Waiting) // those for whom Before runs
 	p.cfg.Relay.Close()
 	<-empty
 }
 
-// sendHome ends the clients that have not said yet what they want.
-func (p *Proxy) sendHome() {
+// sendHome ends the clients that have come no further than that.
+func (p *Proxy) sendHome(last Stage) {
 	p.mu.Lock()
 	defer p.unlock()
 	for c := p.clients; c != nil; c = c.next {
-		if c.stage == Announcing || c.stage == Silent {
+		if c.stage <= last {
 			p.dismiss(c, ErrStopping)
 		}
 	}

@@ -21,14 +21,24 @@ import (
 const patience = 20 * time.Second
 
 // listen makes a listening, non-blocking fd, as activation does.
-func listen(t *testing.T) Listener {
+func listen(t testing.TB) Listener {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	return listenAt(t, sockaddr.TCP(netip.MustParseAddrPort("127.0.0.1:0")))
+}
+
+func listenUnix(t testing.TB) Listener {
+	t.Helper()
+	return listenAt(t, sockaddr.Unix(t.TempDir()+"/s"))
+}
+
+func listenAt(t testing.TB, at sockaddr.Addr) Listener {
+	t.Helper()
+	fd, err := unix.Socket(at.Family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 128)); err != nil {
+	if err := errors.Join(unix.Bind(fd, at.Sockaddr()), unix.Listen(fd, 128)); err != nil {
 		t.Fatal(err)
 	}
 	sa, err := unix.Getsockname(fd)
@@ -52,7 +62,7 @@ type backend struct {
 }
 
 // newBackend serves each connection with serve, then closes it.
-func newBackend(t *testing.T, serve func(net.Conn)) *backend {
+func newBackend(t testing.TB, serve func(net.Conn)) *backend {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -93,6 +103,9 @@ func (b *backend) Acquire(ctx context.Context) (Lease, error) {
 	return &lease{b: b}, nil
 }
 
+// out is how many leases have not come back.
+func (b *backend) out() int64 { return b.leases.Load() }
+
 type lease struct{ b *backend }
 
 func (l *lease) Addresses() []sockaddr.Addr {
@@ -108,22 +121,24 @@ func echo(c net.Conn) { io.Copy(c, c) }
 
 // running is a Proxy that serves.
 type running struct {
-	t         *testing.T
+	t         testing.TB
 	cfg       Config
 	proxy     *Proxy
 	events    chan Event
 	stop, now context.CancelFunc
-	ended     chan bool // idle, once Serve has returned
+	ended     chan bool           // idle, once Serve has returned
+	ends      map[uint64]EndEvent // taken while another client's was awaited
 }
 
-func run(t *testing.T, b Backend, limit, line int, change func(*Config)) *running {
+func run(t testing.TB, b Backend, limit, line int, change func(*Config)) *running {
 	t.Helper()
+	t.Cleanup(nothingLeft(t))
 	bytes, err := relay.New(relay.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(bytes.Close)
-	r := &running{t: t, events: make(chan Event, 10000), ended: make(chan bool, 1)}
+	r := &running{t: t, events: make(chan Event, 10000), ended: make(chan bool, 1), ends: map[uint64]EndEvent{}}
 	r.cfg = Config{
 		Relay: bytes, Backend: b,
 		Rules: Rules{
@@ -160,19 +175,40 @@ func (r *running) serve() {
 		}
 		r.ended <- idle
 	}()
-	r.t.Cleanup(func() { stopNow(); nowNow(); <-ended })
+	r.t.Cleanup(func() { stopNow(); nowNow(); <-ended; r.mustBeEmpty(p) })
 }
 
 // dial connects a client to listener i.
 func (r *running) dial(i int) *net.TCPConn {
 	r.t.Helper()
-	c, err := net.Dial("tcp4", r.cfg.Listeners[i].Addr.String())
+	return r.connect(&net.Dialer{}, i).(*net.TCPConn)
+}
+
+// dialFrom does it from an address of its own.
+func (r *running) dialFrom(source string, i int) *net.TCPConn {
+	r.t.Helper()
+	return r.connect(&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}, i).(*net.TCPConn)
+}
+
+// conn is what both *net.TCPConn and *net.UnixConn are.
+type conn interface {
+	net.Conn
+	CloseWrite() error
+}
+
+func (r *running) connect(d *net.Dialer, i int) conn {
+	r.t.Helper()
+	network, addr := "tcp", r.cfg.Listeners[i].Addr
+	if !addr.IsIP() {
+		network = "unix"
+	}
+	c, err := d.Dial(network, addr.String())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	c.SetDeadline(time.Now().Add(patience))
 	r.t.Cleanup(func() { c.Close() })
-	return c.(*net.TCPConn)
+	return c.(conn)
 }
 
 // await takes events up to the next one of type E.
@@ -192,7 +228,21 @@ func await[E Event](r *running) E {
 	}
 }
 
-func exchange(t *testing.T, c net.Conn, text string) {
+// endOf takes events up to the end of the client with that number, and keeps
+// the ends of others.
+func (r *running) endOf(number uint64) EndEvent {
+	r.t.Helper()
+	for {
+		if e, ended := r.ends[number]; ended {
+			delete(r.ends, number)
+			return e
+		}
+		e := await[EndEvent](r)
+		r.ends[e.Client.Number] = e
+	}
+}
+
+func exchange(t testing.TB, c net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
@@ -203,7 +253,7 @@ func exchange(t *testing.T, c net.Conn, text string) {
 	}
 }
 
-func mustEOF(t *testing.T, c net.Conn) {
+func mustEOF(t testing.TB, c net.Conn) {
 	t.Helper()
 	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("read %d bytes, %v; want EOF", n, err)

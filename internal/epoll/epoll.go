@@ -8,6 +8,7 @@ package epoll
 
 import (
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,9 +34,11 @@ type Event struct {
 // Poller is one epoll instance. Wait belongs to one goroutine; Add, Modify,
 // Delete and Wake may be called from any.
 type Poller struct {
-	fd     int               // the epoll instance; written by New and Close
-	wake   int               // eventfd, level of the wake-ups not yet seen
+	fd     int               // the epoll instance; written by New
 	events []unix.EpollEvent // the kernel's answer, reused by each Wait
+
+	mu   sync.Mutex // held over a use of wake, so that Close does not come in between
+	wake int        // eventfd, level of the wake-ups not yet seen; -1: Close was called
 }
 
 // New makes a Poller whose Wait answers at most batch events at once. It fails
@@ -105,10 +108,13 @@ func (p *Poller) Wait(events []Event, timeout int) (_ []Event, woken bool, err e
 	return events, woken, nil
 }
 
-// Wake makes the present or the next Wait return.
+// Wake makes the present or the next Wait return. After Close it does nothing:
+// the number of the eventfd may be another's by then.
 func (p *Poller) Wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	one := [8]byte{1}
-	for {
+	for p.wake >= 0 {
 		_, err := unix.Write(p.wake, one[:])
 		if err == unix.EAGAIN { // 2^64-2 wake-ups unread: start the counter again
 			var old [8]byte
@@ -123,6 +129,9 @@ func (p *Poller) Wake() {
 
 // Close ends the Poller; no Wait may be under way.
 func (p *Poller) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	unix.Close(p.wake)
+	p.wake = -1
 	unix.Close(p.fd)
 }

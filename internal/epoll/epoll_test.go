@@ -74,3 +74,27 @@ func TestWake(t *testing.T) {
 		t.Error("not woken when the counter was full")
 	}
 }
+
+// Timers may fire late. By then the number of the eventfd can be another's.
+func TestWakeAfterClose(t *testing.T) {
+	p, err := New(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := p.wake
+	other, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	p.Close()
+	same, err := unix.FcntlInt(uintptr(other), unix.F_DUPFD_CLOEXEC, was)
+	if err != nil || same != was {
+		t.Fatalf("fd %d, %v; want %d", same, err, was)
+	}
+	defer unix.Close(same)
+	p.Wake()
+	if _, err := unix.Read(other, make([]byte, 8)); err != unix.EAGAIN {
+		t.Errorf("it wrote into somebody else's fd: %v", err)
+	}
+}
