@@ -233,8 +233,8 @@ func TestFirstAndLastLeave(t *testing.T) {
 func TestTurnThatNeverEntered(t *testing.T) {
 	var never Turn
 	never.Done()
-	if never.Leave() {
-		t.Error("Leave says that it waited")
+	if never.InLine() || never.Leave() {
+		t.Error("it is said to wait")
 	}
 }
 
