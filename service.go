@@ -105,7 +105,6 @@ func (b backend) Acquire(ctx context.Context) (proxy.Lease, error) {
 // status collects the snapshot.
 func (s *service) status() observe.Status {
 	st := observe.Status{Version: version, PID: os.Getpid(), Gate: observe.GateStatus(s.proxy.Gate().Stats())}
-	st.Gate.Denied = s.proxy.Denied()
 	for _, l := range s.listeners {
 		st.Listeners = append(st.Listeners, observe.Listener{Name: l.Name, Address: l.Addr.String()})
 	}
