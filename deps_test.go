@@ -80,6 +80,8 @@ var rules = []rule{
 		why: "the status is whatever JSON it is given: it carries it, and decides nothing"},
 	{who: []string{"observe"}, what: ours, but: []string{"access", "gate", "proxy", "supervisor"},
 		why: "it hears those to whom something happens, and reaches into nothing"},
+	{who: []string{"hook"}, what: ours,
+		why: "it is given how a command is run, and told the facts: it knows neither backend nor clients"},
 	{who: []string{"demo"}, what: ours,
 		why: "it is a backend and its clients: it meets tiproxy only over sockets, as theirs do"},
 	{who: []string{"bench"}, what: ours, but: []string{"bench"},
@@ -92,7 +94,7 @@ var rules = []rule{
 
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
-	"main", "access", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "sockaddr", "supervisor",
+	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "observe", "proxy", "relay", "sockaddr", "supervisor",
 	"internal/epoll", "internal/proxyhdr", "internal/sockdiag", "internal/unitstate",
 	"bench", "bench/backend", "bench/chart", "bench/load", "bench/peer", "bench/raw", "bench/record", "bench/report", "bench/wire",
 }
@@ -137,6 +139,7 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"internal/epoll", module + "/relay", "the foundation"},
 		{"main", "github.com/spf13/cobra", ""},
 		{"demo", "github.com/spf13/cobra", "knows flags"},
+		{"hook", module + "/supervisor", "it is given how"},
 		{"bench/load", module + "/relay", "what is measured"},
 		{"relay", module + "/bench/raw", "it is measured"},
 		{"gate", "nethack.org/net", ""}, // only begins like a forbidden one
