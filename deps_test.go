@@ -78,8 +78,12 @@ var rules = []rule{
 		why: "text and facts in, a decision out: who has the socket does what follows"},
 	{who: []string{"control"}, what: ours,
 		why: "the status is whatever JSON it is given: it carries it, and decides nothing"},
-	{who: []string{"observe"}, what: ours, but: []string{"access", "gate", "proxy", "supervisor"},
+	{who: []string{"observe"}, what: ours, but: []string{"access", "gate", "hook", "proxy", "supervisor"},
 		why: "it hears those to whom something happens, and reaches into nothing"},
+	{who: []string{"hook"}, what: ours,
+		why: "it is given how a command is run, and told the facts: it knows neither backend nor clients"},
+	{who: []string{"inetd"}, what: []string{"ours", "os", "net", "syscall", syscalls}, but: []string{"net/netip"},
+		why: "text in, values out: who asks gives it the files and the names of services"},
 	{who: []string{"demo"}, what: ours,
 		why: "it is a backend and its clients: it meets tiproxy only over sockets, as theirs do"},
 	{who: []string{"bench"}, what: ours, but: []string{"bench"},
@@ -92,7 +96,7 @@ var rules = []rule{
 
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
-	"main", "access", "activation", "config", "control", "demo", "gate", "observe", "proxy", "relay", "sockaddr", "supervisor",
+	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "inetd", "observe", "proxy", "relay", "sockaddr", "supervisor",
 	"internal/epoll", "internal/proxyhdr", "internal/sockdiag", "internal/unitstate",
 	"bench", "bench/backend", "bench/chart", "bench/load", "bench/peer", "bench/raw", "bench/record", "bench/report", "bench/wire",
 }
@@ -137,8 +141,11 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"internal/epoll", module + "/relay", "the foundation"},
 		{"main", "github.com/spf13/cobra", ""},
 		{"demo", "github.com/spf13/cobra", "knows flags"},
+		{"hook", module + "/supervisor", "it is given how"},
 		{"bench/load", module + "/relay", "what is measured"},
 		{"relay", module + "/bench/raw", "it is measured"},
+		{"inetd", "os", "text in, values out"},
+		{"inetd", "net/netip", ""},
 		{"gate", "nethack.org/net", ""}, // only begins like a forbidden one
 		{"util", "fmt", "is not in the list of packages"},
 	} {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,7 +71,11 @@ func decode[Body any](r io.Reader) (body Body, err error) {
 	}
 	in := json.NewDecoder(bytes.NewReader(text))
 	in.DisallowUnknownFields()
-	if err := in.Decode(&body); err != nil {
+	err = in.Decode(&body)
+	if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is { // its own words are about Go
+		return body, fmt.Errorf("%w: %s cannot be a %s", errBody, cmp.Or(wrong.Field, "a value"), wrong.Value)
+	}
+	if err != nil {
 		return body, fmt.Errorf("%w: %s", errBody, strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if in.InputOffset() != int64(len(text)) {

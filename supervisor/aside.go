@@ -11,47 +11,17 @@ import (
 
 // runAside runs a command beside the child: as the same user, in its cgroup
 // and with its environment, which also has MAINPID; what it writes is told as
-// the child's output. It fails if the command does, or when ctx ends: then the
-// command is killed, and whatever it started in its session.
+// the child's output. When it ends, or ctx does, what is left of it in its
+// process group is killed; what has left that is the child's from then on.
 func (c *child) runAside(ctx context.Context, argv []string) error {
-	path, err := executable(argv[0])
-	if err != nil {
-		return err
+	e := errand{
+		order: c.order,
+		env:   setAll(c.env, []string{fmt.Sprintf("MAINPID=%d", c.main.Load())}),
+		tell:  c.tell,
+		kill:  func(p *os.Process) { _ = unix.Kill(-p.Pid, unix.SIGKILL) },
 	}
-	output, theirs, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("cannot make a pipe for the output of %s: %w", argv[0], err)
-	}
-	o := c.order
-	o.path, o.argv, o.readyFD = path, argv, 0
-	env := setAll(c.env, []string{fmt.Sprintf("MAINPID=%d", c.main.Load())})
-	p, err := c.s.forker.start(o, env, theirs, nil)
-	theirs.Close()
-	if err != nil {
-		output.Close()
-		return err
-	}
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
-		c.tellLines(output, p.Pid)
-	}()
-	kill := context.AfterFunc(ctx, func() { _ = unix.Kill(-p.Pid, unix.SIGKILL) })
-	state, err := p.Wait()
-	ours.forget(p.Pid)
-	kill()
-	_ = unix.Kill(-p.Pid, unix.SIGKILL) // what it left behind in its session
-	_ = output.SetReadDeadline(time.Now().Add(outputPatience))
-	<-told
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("%s did not end in time", argv[0])
-	case err != nil:
-		return err
-	case !state.Success():
-		return fmt.Errorf("%s: %s", argv[0], state)
-	}
-	return nil
+	e.order.argv, e.order.readyFD = argv, 0
+	return c.s.forker.run(ctx, e)
 }
 
 // stopBy runs StopCommand, and has the rest of the tree end by the signal. A

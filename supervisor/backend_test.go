@@ -65,6 +65,7 @@ func init() {
 		"orphan":    func(steps string) { startActor(steps, &syscall.SysProcAttr{Setsid: true}) },
 		"headless":  func(string) { go unix.Pause(); syscall.Syscall(unix.SYS_EXIT, 0, 0, 0) },
 		"supervise": supervise,
+		"errand":    errandOf,
 		"exit":      func(status string) { os.Exit(number(status)) },
 		"stay":      func(string) { unix.Pause() },
 	}
@@ -253,6 +254,11 @@ func supervise(command string) {
 	must(err)
 	<-awaited
 	s.Shutdown(context.Background())
+}
+
+// errandOf runs a command, and says what it says.
+func errandOf(command string) {
+	must(Run(context.Background(), strings.Fields(command), nil, func(line string) { fmt.Println(line) }))
 }
 
 func name(text string) sockaddr.Name {

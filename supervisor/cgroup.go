@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,23 +63,20 @@ func (c *cgroup) exists() bool {
 	return err == nil
 }
 
-// backends counts the cgroups that this process has made.
-var backends atomic.Uint64
-
 // make makes a cgroup for one child beneath c. One of that name can only be
 // left from a tiproxy that was killed here; what lives in it is ended first.
-func (c *cgroup) make() (*cgroup, error) {
-	child := &cgroup{filepath.Join(c.dir, fmt.Sprintf("backend-%d", backends.Add(1)))}
+func (c *cgroup) make(name string) (*cgroup, error) {
+	child := &cgroup{filepath.Join(c.dir, name)}
 	if err := os.Mkdir(child.dir, 0o755); os.IsExist(err) {
 		_ = child.kill()
 		child.await()
 		child.remove()
 		err = os.Mkdir(child.dir, 0o755)
 		if err != nil {
-			return nil, fmt.Errorf("cannot make a cgroup for the backend: %w", err)
+			return nil, fmt.Errorf("cannot make a cgroup: %w", err)
 		}
 	} else if err != nil {
-		return nil, fmt.Errorf("cannot make a cgroup for the backend: %w", err)
+		return nil, fmt.Errorf("cannot make a cgroup: %w", err)
 	}
 	return child, nil
 }

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -141,11 +140,14 @@ func executable(name string) (string, error) {
 	return filepath.Abs(found)
 }
 
+// backends counts those that were given a cgroup.
+var backends atomic.Uint64
+
 // launch forks the launcher and waits until it has executed the command.
 func (c *child) launch(path string) (err error) {
 	var group *cgroup
 	if c.s.groups != nil {
-		if group, err = c.s.groups.make(); err != nil {
+		if group, err = c.s.groups.make(fmt.Sprintf("backend-%d", backends.Add(1))); err != nil {
 			return err
 		}
 		defer func() {
@@ -275,35 +277,21 @@ func (c *child) kill() {
 	go c.tree.kill()
 }
 
-// relayOutput tells the child's output line by line.
+// relayOutput tells the child's output line by line. A line may be what says
+// that it is ready.
 func (c *child) relayOutput() {
 	defer close(c.told)
-	c.tellLines(c.output, c.pid)
+	awaited := c.s.cfg.Ready == ReadyLog // the line that says it
+	eachLine(c.output, func(line string) {
+		c.tell(c.pid, line)
+		if awaited && c.s.cfg.ReadyLog.MatchString(line) {
+			awaited = false
+			c.becomeReady()
+		}
+	})
 }
 
-// tellLines tells what a process writes, and closes the pipe at its end. A
-// line of the child may be what says that it is ready.
-func (c *child) tellLines(output *os.File, pid int) {
-	defer output.Close()
-	r := bufio.NewReaderSize(output, lineMax)
-	awaited := c.s.cfg.Ready == ReadyLog && pid == c.pid // the line that says it
-	cut := false                                         // the line goes on that was told last
-	for {
-		piece, err := r.ReadSlice('\n')
-		text, whole := strings.CutSuffix(string(piece), "\n")
-		if whole {
-			text = strings.TrimSuffix(text, "\r")
-		}
-		if text != "" || whole && !cut {
-			c.s.emit(OutputEvent{c.gen, pid, text})
-			if awaited && c.s.cfg.ReadyLog.MatchString(text) {
-				awaited = false
-				c.becomeReady()
-			}
-		}
-		cut = err == bufio.ErrBufferFull
-		if err != nil && !cut {
-			return
-		}
-	}
+// tell tells a line that the child wrote, or a command beside it.
+func (c *child) tell(pid int, line string) {
+	c.s.emit(OutputEvent{c.gen, pid, line})
 }

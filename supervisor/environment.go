@@ -22,12 +22,7 @@ var ourOwn = []string{
 // name stands there twice: programs differ in which one they read.
 func (c *child) environment() ([]string, error) {
 	cfg := &c.s.cfg
-	var env []string
-	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); !slices.Contains(ourOwn, name) {
-			env = append(env, v)
-		}
-	}
+	env := withoutOurOwn(os.Environ())
 	if name := cfg.Surroundings.User; name != "" {
 		u, err := lookUser(name)
 		if err != nil {
@@ -51,6 +46,14 @@ func (c *child) environment() ([]string, error) {
 		said = append(said, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
 	}
 	return setAll(env, said), nil
+}
+
+// withoutOurOwn answers env without what is ours alone.
+func withoutOurOwn(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains(ourOwn, name)
+	})
 }
 
 // userVariables are those that systemd sets with User= (systemd.exec(5)).

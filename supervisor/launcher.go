@@ -39,16 +39,17 @@ type order struct {
 	path   string   // the executable; from dir, if relative
 	argv   []string // its arguments, from argv[0]
 
-	readyFD int // number under which the command finds notifyFD; 0: it gets none
+	readyFD int  // number under which the command finds notifyFD; 0: it gets none
+	kept    bool // the launcher stays above it as its keeper
 }
 
 // orderHead is how many of the launcher's arguments stand before the command's.
-const orderHead = 6
+const orderHead = 7
 
 // args are the launcher's arguments. They are bytes, as file names are, and
 // need not be UTF-8.
 func (o order) args() []string {
-	return append([]string{launcherName, o.cgroup, o.traits.String(), strconv.Itoa(o.readyFD), o.dir, o.path}, o.argv...)
+	return append([]string{launcherName, o.cgroup, o.traits.String(), strconv.Itoa(o.readyFD), strconv.FormatBool(o.kept), o.dir, o.path}, o.argv...)
 }
 
 // init runs on the process's first thread, and it must be this one that
@@ -57,8 +58,8 @@ func init() {
 	if len(os.Args) > orderHead && os.Args[0] == launcherName {
 		readyFD, _ := strconv.Atoi(os.Args[3])
 		runLauncher(order{
-			cgroup: os.Args[1], traits: parseTraits(os.Args[2]), readyFD: readyFD,
-			dir: os.Args[4], path: os.Args[5], argv: os.Args[orderHead:],
+			cgroup: os.Args[1], traits: parseTraits(os.Args[2]), readyFD: readyFD, kept: os.Args[4] == "true",
+			dir: os.Args[5], path: os.Args[6], argv: os.Args[orderHead:],
 		})
 	}
 }
@@ -104,7 +105,7 @@ func giveFD(number int) (report int, err error) {
 func (o order) carryOut() error {
 	if o.cgroup != "" {
 		if err := os.WriteFile(o.cgroup+"/cgroup.procs", []byte("0"), 0); err != nil {
-			return fmt.Errorf("cannot enter the backend's cgroup: %w", err)
+			return fmt.Errorf("cannot enter the command's cgroup: %w", err)
 		}
 	}
 	if err := o.traits.take(); err != nil {
@@ -115,11 +116,18 @@ func (o order) carryOut() error {
 			return fmt.Errorf("cannot enter the working directory: %w", err)
 		}
 	}
+	if o.kept {
+		return o.keep()
+	}
 	env := os.Environ()
 	if os.Getenv("WATCHDOG_USEC") != "" { // for whom: the pid stays through exec (sd_watchdog_enabled(3))
 		env = append(env, "WATCHDOG_PID="+strconv.Itoa(os.Getpid()))
 	}
-	err := syscall.Exec(o.path, o.argv, env)
+	return o.cannotExecute(syscall.Exec(o.path, o.argv, env))
+}
+
+// cannotExecute says what the kernel's refusal means.
+func (o order) cannotExecute(err error) error {
 	name := o.path
 	if dir, dirErr := os.Getwd(); dirErr == nil && !filepath.IsAbs(name) {
 		name += " in " + dir
@@ -191,7 +199,10 @@ func (f *forker) start(o order, env []string, output, ready *os.File) (*os.Proce
 	if ready != nil {
 		attr.Files = append(attr.Files, ready)
 	}
-	if o.traits.dieWithUs {
+	switch {
+	case o.kept: // the keeper ends what is beneath it
+		attr.Sys.Pdeathsig = unix.SIGTERM
+	case o.traits.dieWithUs:
 		attr.Sys.Pdeathsig = unix.SIGKILL
 	}
 	var p *os.Process

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree is the backend's main process and all that came from it.
+// tree is the backend's main process and all that came from it, or that of a
+// command of Run.
 //
 // In a cgroup of its own the kernel knows who belongs to it. Without one, it
 // is the main process's session and descendants, and, if this process is the

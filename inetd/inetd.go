@@ -1,0 +1,149 @@
+// Package inetd reads what an administrator wrote for inetd or xinetd, and
+// answers what it means for systemd and tiproxy: for each service an [Entry],
+// of which [Entry.Socket] is the socket unit and [Entry.Settings] is what goes
+// into tiproxy.conf.
+//
+//	/etc/inetd.conf ── Reader.Inetd ───┐
+//	                                   ├──▶ Table ── Merge ──▶ Table: entries, notes
+//	/etc/xinetd.conf ─ Reader.Xinetd ──┘
+//
+// It is pure: text in, values out. Files come from an [fs.FS], and the ports of
+// services from a function, both given by the caller. Users and programs are
+// not looked at: who starts the server finds out.
+//
+// Invariants:
+//
+//   - Nothing fails as a whole. What cannot be read or given costs its own
+//     service, and a [Note] says so with file and line.
+//   - Nobody gets in whom inetd or xinetd kept out. A rule about who may come
+//     in that cannot be kept refuses the service; any other attribute that has no
+//     counterpart leaves a note, and the service comes without it.
+//   - An address belongs to one entry.
+//   - What is off (a comment, `#<off>#`, disable = yes) leaves neither an entry
+//     nor a note.
+//
+// inetd.conf is read as openbsd-inetd of Debian 12 reads it, inetd(8), or as
+// inetutils-inetd does; xinetd's files as xinetd 2.3.15.3, xinetd.conf(5).
+package inetd
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Type is the type of a service's socket, as inetd.conf names it.
+type Type string
+
+// The types that systemd can listen on.
+const (
+	Stream    Type = "stream"
+	Datagram  Type = "dgram"
+	Seqpacket Type = "seqpacket" // of UNIX sockets alone
+)
+
+// Entry is one service that is on.
+type Entry struct {
+	File string // where it stands
+	Line int    // from 1; its first
+	Name string // as inetd.conf names it, or xinetd's id
+
+	Type   Type
+	Listen []netip.AddrPort // TCP or UDP; one if Wait, none if Path is set
+	Path   string           // of a UNIX socket; "": it is none
+	Dual   bool             // an IPv6 socket of Listen takes IPv4 clients, too; false: IPv6 alone
+
+	ReceiveBuffer int  // in bytes; 0: the kernel's
+	SendBuffer    int  // in bytes; 0: the kernel's
+	NoDelay       bool // TCP_NODELAY, tcp(7)
+	KeepAlive     bool // SO_KEEPALIVE, socket(7)
+
+	// Wait: the server gets the listening socket as its stdin, and accepts or
+	// reads by itself. Else there is a server for each connection, which is
+	// its stdin and stdout.
+	Wait bool
+
+	Program     string   // absolute path; "" for Builtin and Redirect
+	Args        []string // from argv[0] on; empty for Builtin and Redirect
+	Builtin     string   // echo, discard, daytime, time or chargen; "": a program
+	Redirect    string   // host:port that the bytes go to; "": a program
+	User        string   // name or number; "" only for Builtin and Redirect
+	Group       string   // name or number; "": the user's
+	Environment []string // NAME=VALUE, over what the server would have
+	UMask       *int     // nil: as it comes
+	Nice        *int     // -20 to 19; nil: as it comes
+	LimitNOFILE int      // open files; 0: as it comes
+
+	MaxConnections int  // at once; 0: any number
+	MaxPerSource   int  // at once from one address; 0: any number
+	Rate           Rate // of new connections
+
+	// AllowFrom and DenyFrom are the clients' addresses. The most specific that
+	// matches counts, and no prefix of AllowFrom lies in one of DenyFrom. With
+	// an empty AllowFrom everybody else may come in, else nobody.
+	AllowFrom, DenyFrom []netip.Prefix
+	AccessTimes         []string // as in 08:00-18:00, the end is out; empty: always
+
+	// Libwrap is the name of the server in hosts.allow and hosts.deny,
+	// hosts_access(5), where xinetd would have asked them itself: whoever
+	// starts the server must ask in its place. "": they are not asked.
+	Libwrap string
+}
+
+// Rate is a number of new connections in a time.
+type Rate struct {
+	Count int // 0: any number
+	Per   time.Duration
+}
+
+// Table is what files say.
+type Table struct {
+	Entries []Entry // in the order of the files
+	Notes   []Note  // by file and line
+}
+
+// Reader reads the files of inetd and xinetd.
+type Reader struct {
+	// Service answers the port of a service by its name and "tcp" or "udp", as
+	// services(5) has it.
+	Service func(name, protocol string) (port uint16, ok bool)
+	// Dialect is what inetd.conf is written in; xinetd has one only.
+	Dialect Dialect
+}
+
+// Dialect is the inetd that an inetd.conf was written for.
+type Dialect int
+
+const (
+	// OpenBSD is openbsd-inetd: tcp is IPv4 and IPv6 with a socket for each,
+	// tcp46 is both in one; a line that begins with a blank goes on with the
+	// one before; quotes mean nothing.
+	OpenBSD Dialect = iota
+	// GNU is inetutils-inetd: tcp is IPv4 alone, tcp6 is both in one socket,
+	// tcp6only is IPv6 alone; a word in quotes may hold blanks.
+	GNU
+)
+
+// Merge puts tables together, the one that counts most first: a service or an
+// address that two of them have stays with the earlier one. So Debian's xinetd
+// has it, whose own files hide what inetd.conf says of the same service.
+func Merge(tables ...Table) Table {
+	var all Table
+	said := map[string]string{} // where a service is of the tables so far
+	for _, t := range tables {
+		first := len(all.Entries)
+		all.Notes = append(all.Notes, t.Notes...)
+		for _, e := range t.Entries {
+			if where, ok := said[string(e.Type)+" "+e.Name]; ok {
+				all.Notes = append(all.Notes, e.refusal(fmt.Errorf("it stands at %s, too, which counts", where)))
+				continue
+			}
+			all.Entries = append(all.Entries, e)
+		}
+		for _, e := range all.Entries[first:] {
+			said[string(e.Type)+" "+e.Name] = e.place()
+		}
+	}
+	all.settle(firstStays)
+	return all
+}
