@@ -138,7 +138,8 @@ func (o Options) sane() Options {
 	return o
 }
 
-// Enter gives w a turn, which must be zero or done: a slot if there is room,
+// Enter gives w a turn, which must be zero or done, and not be used again while
+// a function of Options may still have it in its hands: a slot if there is room,
 // else the last place in line. It never blocks. The turn is inside if in is
 // true; else w is told by Moved, once, what became of it. In either case the
 // caller calls t.Done in the end.
@@ -222,6 +223,10 @@ func (n notice) Moved(err error) { n <- err }
 func (g *Gate) Configure(o Options) {
 	g.mu.Lock()
 	defer g.unlock()
+	g.configure(o)
+}
+
+func (g *Gate) configure(o Options) {
 	line := g.inOrder()
 	for len(g.ready) > 0 {
 		heap.Pop(&g.ready)
@@ -237,8 +242,9 @@ func (g *Gate) Configure(o Options) {
 func (g *Gate) SetLimit(limit int) {
 	g.mu.Lock()
 	defer g.unlock()
-	g.opts.Limit = max(limit, 0)
-	g.admit()
+	o := g.opts
+	o.Limit = limit
+	g.configure(o)
 }
 
 // Close sends away all who wait, and refuses who comes: both get ErrClosed.
@@ -269,8 +275,8 @@ func (g *Gate) Resume() {
 	g.admit()
 }
 
-// Full tells whether the next one to Enter, of a source without rules of its
-// own, would be refused.
+// Full tells whether there is neither a slot nor a place in line for the next
+// one to Enter, of a source without rules of its own.
 func (g *Gate) Full() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -280,7 +286,8 @@ func (g *Gate) Full() bool {
 func (g *Gate) full() bool { return !g.room() && g.queued >= g.opts.Queue }
 
 // Line is who waits, the next to be let in first: in the order that will hold
-// if nobody else comes. Those whose source has all its slots stand behind.
+// if nobody else comes. Those whose source has all its slots stand behind, and
+// pass again to where they belong when it has one.
 func (g *Gate) Line() []Waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -219,7 +219,8 @@ func (m *model) hasRoom() bool {
 
 // maySend tells whether a source has not all its slots.
 func (m *model) maySend(source string) bool {
-	return source == "" || m.rules.PerSource == 0 || count(m.inside, source) < m.rules.PerSource
+	most, limit := m.rules.PerSource, m.rules.Limit
+	return source == "" || most == 0 || limit != NoLimit && most >= limit || count(m.inside, source) < most
 }
 
 func (m *model) refuses(source string) error {

@@ -29,10 +29,11 @@ func (g *Gate) source(name string) *source {
 	return s
 }
 
-// mayEnter tells whether the source has a slot left of its own.
+// mayEnter tells whether the source has a slot left of its own. A limit of the
+// gate's that is no higher comes first anyway.
 func (s *source) mayEnter() bool {
-	most := s.gate.opts.PerSource
-	return s.name == "" || most == 0 || s.inside < most
+	most, limit := s.gate.opts.PerSource, s.gate.opts.Limit
+	return s.name == "" || most == 0 || limit != NoLimit && most >= limit || s.inside < most
 }
 
 // settle puts a source where it belongs after its line or its slots changed:
