@@ -78,7 +78,7 @@ var rules = []rule{
 		why: "text and facts in, a decision out: who has the socket does what follows"},
 	{who: []string{"control"}, what: ours,
 		why: "the status is whatever JSON it is given: it carries it, and decides nothing"},
-	{who: []string{"observe"}, what: ours, but: []string{"access", "gate", "hook", "proxy", "supervisor"},
+	{who: []string{"metrics", "observe"}, what: ours, but: []string{"access", "gate", "hook", "proxy", "supervisor"},
 		why: "it hears those to whom something happens, and reaches into nothing"},
 	{who: []string{"hook"}, what: ours,
 		why: "it is given how a command is run, and told the facts: it knows neither backend nor clients"},
@@ -96,7 +96,7 @@ var rules = []rule{
 
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
-	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "inetd", "observe", "proxy", "relay", "sockaddr", "supervisor",
+	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "inetd", "metrics", "observe", "proxy", "relay", "sockaddr", "supervisor",
 	"internal/epoll", "internal/proxyhdr", "internal/sockdiag", "internal/unitstate",
 	"bench", "bench/backend", "bench/chart", "bench/load", "bench/peer", "bench/raw", "bench/record", "bench/report", "bench/wire",
 }
