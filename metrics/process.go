@@ -26,13 +26,13 @@ func lookAtProcess() process {
 	return process{cpu: cpu(), resident: resident, virtual: virtual, fds: openFDs(), fdsMost: fdsMost()}
 }
 
-// cpu is the time spent, of all threads (getrusage(2)).
+// cpu is the time spent by all threads, user and system (clock_gettime(2)).
 func cpu() float64 {
-	var use unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &use) != nil {
+	var spent unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &spent) != nil {
 		return math.NaN()
 	}
-	return time.Duration(use.Utime.Nano() + use.Stime.Nano()).Seconds()
+	return time.Duration(spent.Nano()).Seconds()
 }
 
 // memory is the second and the first number of /proc/self/statm, which counts
