@@ -16,7 +16,7 @@ import (
 
 // announcePatience is how long a trusted proxy may take for its header, which
 // it sends with the first packet.
-const announcePatience = 10 * time.Second
+var announcePatience = 10 * time.Second
 
 // welcome takes in an accepted connection, and tells whether it was not denied.
 // The front calls it, so that the turns are dealt out in the order of accepting.
@@ -254,11 +254,13 @@ func (p *Proxy) readHeader(rules *Rules, c *client, hungUp bool) (whole bool) {
 	}
 	length, err := proxyhdr.Length(buf[:max(n, 0)])
 	switch {
-	case err == nil && length > 0:
+	case err != nil:
+		err = &badHeader{err}
+	case length > 0:
 		err = p.introduce(rules, c, buf[:length])
-	case err == nil && hungUp:
+	case hungUp:
 		err = ErrHungUp
-	case err == nil:
+	default:
 		return false // more will come
 	}
 	if err != nil {

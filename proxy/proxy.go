@@ -103,6 +103,7 @@ type Proxy struct {
 	empty    chan struct{} // non-nil: closed by the last client's end
 	quiet    uint64        // counts the times that there was no client
 	expired  uint64        // the quiet whose idle clock ran out; 0: none
+	turned   time.Duration // on clock: when the first client came, or the last one went
 	accepted uint64        // numbers the clients
 	denied   uint64        // counts those that the rules kept out
 	dead     uint64        // the last generation that is known to have ended
@@ -261,6 +262,9 @@ func (p *Proxy) enter(c *client) {
 	p.accepted++
 	c.number = p.accepted
 	p.count++
+	if p.count == 1 {
+		p.turned = p.clock()
+	}
 	if c.next = p.clients; c.next != nil {
 		c.next.prev = c
 	}
@@ -294,6 +298,7 @@ func (p *Proxy) exit(c *client) {
 // client says nothing about the next.
 func (p *Proxy) beQuiet() {
 	p.quiet++
+	p.turned = p.clock()
 	if p.idle != nil {
 		p.idle.Stop()
 	}

@@ -54,6 +54,20 @@ func (p *Proxy) look(c *client) Session {
 	return s
 }
 
+// Activity tells whether there are clients, since when it is so, and how long
+// the one that waits for longest has waited; 0: nobody does.
+func (p *Proxy) Activity() (busy bool, since time.Time, oldest time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.clock()
+	for c := p.clients; c != nil; c = c.next {
+		if c.stage == Waiting {
+			oldest = max(oldest, now-c.arrived)
+		}
+	}
+	return p.count > 0, p.began.Add(p.turned), oldest
+}
+
 // Denied counts the clients that the rules kept out.
 func (p *Proxy) Denied() uint64 {
 	p.mu.Lock()
