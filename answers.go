@@ -98,13 +98,13 @@ func (a answers) Restart(now bool) error {
 
 func (a answers) Drain() error {
 	a.s.proxy.Gate().Pause()
-	a.s.log.Info("nobody is let in any more, on the wish of an administrator (drain); who comes waits for tiproxy resume")
+	a.o.Paused(true)
 	return nil
 }
 
 func (a answers) Resume() error {
 	a.s.proxy.Gate().Resume()
-	a.s.log.Info("clients are let in again (resume)")
+	a.o.Paused(false)
 	return nil
 }
 
@@ -116,7 +116,7 @@ func (a answers) Set(name, value string) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", err, control.ErrInvalid)
 	}
-	a.o.Reloaded([]string{name + "=" + value}, nil, nil)
+	a.o.Set(name + "=" + value)
 	return nil
 }
 

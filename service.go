@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -33,6 +34,8 @@ type service struct {
 	noBackend error  // nil, or why no client can be served
 	log       *logrus.Logger
 	watch     func(supervisor.Event) // told what the observer is told; nil: nobody
+
+	stopping atomic.Bool // we were told to stop; written by run
 
 	mu  sync.Mutex     // held by who changes cfg
 	cfg *config.Config // is replaced, never changed
@@ -73,6 +76,7 @@ func (s *service) run() error {
 	for _, l := range s.listeners {
 		s.log.Infof("listening at %s", l.Addr)
 	}
+	context.AfterFunc(stop, func() { s.stopping.Store(true) })
 	idle, err := s.proxy.Serve(stop, now)
 	if idle {
 		s.log.Info("nobody came for a while: exiting, the next client wakes tiproxy again")
@@ -102,14 +106,26 @@ func (b backend) Acquire(ctx context.Context) (proxy.Lease, error) {
 	return l, nil
 }
 
-// status collects the snapshot.
+// status collects the snapshot, without the memory, which takes a moment.
 func (s *service) status() observe.Status {
-	st := observe.Status{Version: version, PID: os.Getpid(), Gate: observe.GateStatus(s.proxy.Gate().Stats())}
+	now := time.Now()
+	gate := s.proxy.Gate().Stats()
+	st := observe.Status{Version: version, PID: os.Getpid(), Time: now, State: observe.Idle, Gate: observe.GateStatus(gate)}
+	busy, since, oldest := s.proxy.Activity()
+	st.Since, st.Gate.OldestWaitUsec, st.Gate.Denied = since, oldest.Microseconds(), s.proxy.Denied()
+	switch {
+	case s.stopping.Load():
+		st.State = observe.Draining
+	case gate.Paused:
+		st.State = observe.Paused
+	case busy:
+		st.State = observe.Serving
+	}
 	for _, l := range s.listeners {
 		st.Listeners = append(st.Listeners, observe.Listener{Name: l.Name, Address: l.Addr.String()})
 	}
 	if s.backend != nil {
-		st.Backend = observe.BackendStatus(s.backend.Status())
+		st.Backend = observe.BackendStatus(s.backend.Status(), now)
 	} else {
 		st.Backend.State = string(supervisor.Stopped)
 	}

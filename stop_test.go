@@ -61,8 +61,8 @@ func TestStatusFields(t *testing.T) {
 	want := []string{
 		"backend.generation", "backend.last_exit", "backend.memory_bytes", "backend.pid", "backend.served", "backend.since",
 		"backend.starts", "backend.state", "backend.text", "backend.up_usec",
-		"gate.abandoned", "gate.active", "gate.limit", "gate.oldest_wait_usec", "gate.queued", "gate.refused", "gate.served", "gate.timed_out",
-		"listeners.0.address", "listeners.0.name", "pid", "state", "version",
+		"gate.abandoned", "gate.active", "gate.denied", "gate.failed", "gate.late", "gate.limit", "gate.oldest_wait_usec", "gate.queued", "gate.refused", "gate.served", "gate.timed_out",
+		"listeners.0.address", "listeners.0.name", "pid", "since", "state", "time", "version",
 	}
 	if fields := paths("", got); !slices.Equal(fields, want) {
 		t.Errorf("the fields are\n%v\nwant\n%v", fields, want)

@@ -9,9 +9,6 @@ import (
 	"github.com/tiproxy/tiproxy/proxy"
 )
 
-// denied is the outcome of a client whom the access rules keep out.
-const denied proxy.Outcome = "denied"
-
 // Connection takes an event of the proxy.
 func (o *Observer) Connection(e proxy.Event) {
 	switch e := e.(type) {
@@ -19,6 +16,10 @@ func (o *Observer) Connection(e proxy.Event) {
 		o.tell(logrus.DebugLevel, &clientWaits, o.about(e.Client), "waits in line")
 		o.remind(lineForms.Event, 1, logrus.InfoLevel, &lineForms, fields{},
 			"clients wait in line, because MaxConnections= (--connections) lets no more in at once")
+	case proxy.AdmitEvent:
+		f := o.about(e.Client)
+		f[keyWait] = e.Waited
+		o.tell(logrus.DebugLevel, &clientEnters, f, "is let in")
 	case proxy.EndEvent:
 		o.ended(e)
 	case proxy.StarvedEvent:
@@ -66,8 +67,8 @@ func (o *Observer) ended(e proxy.EndEvent) {
 			reason += "; " + hint
 		}
 		o.remind(string(proxy.Refused), 1, logrus.WarnLevel, &sessionEnds, f, "refused: "+reason)
-	case denied:
-		o.remind(string(denied), 1, logrus.WarnLevel, &sessionEnds, f, "denied: "+reason)
+	case proxy.Denied:
+		o.remind(string(proxy.Denied), 1, logrus.WarnLevel, &sessionEnds, f, "denied: "+reason)
 	case proxy.Left:
 		o.tell(logrus.InfoLevel, &sessionEnds, f, "left: "+reason)
 	case proxy.Unserved:

@@ -115,10 +115,10 @@ func TestDenied(t *testing.T) {
 			var log bytes.Buffer
 			o := New(streamed(&log), tt.clients, nil)
 			for range 3 {
-				o.Connection(proxy.EndEvent{Client: tt.who, Outcome: denied, Err: fmt.Errorf("wrapped: %w", tt.err)})
+				o.Connection(proxy.EndEvent{Client: tt.who, Outcome: proxy.Denied, Err: fmt.Errorf("wrapped: %w", tt.err)})
 			}
 			time.Sleep(reminder)
-			o.Connection(proxy.EndEvent{Client: tt.who, Outcome: denied, Err: tt.err})
+			o.Connection(proxy.EndEvent{Client: tt.who, Outcome: proxy.Denied, Err: tt.err})
 			want := fmt.Sprintf("<4>"+tt.want+"\n<4>"+tt.want+"\n", "", "; 2 more like this since the last one told")
 			if got := strings.Replace(log.String(), "wrapped: ", "", 1); got != want {
 				t.Errorf("LogClients=%s:\n got %swant %s", tt.clients, got, want)
@@ -192,7 +192,7 @@ func TestHiddenClientsAreHiddenEverywhere(t *testing.T) {
 			journald := fakeJournal(t)
 			var log bytes.Buffer
 			o := New(NewLog(Options{Out: &log, Format: format, Level: "debug"}), clients, nil)
-			for _, how := range []proxy.Outcome{proxy.Served, proxy.Refused, denied, proxy.Left, proxy.Unserved} {
+			for _, how := range []proxy.Outcome{proxy.Served, proxy.Refused, proxy.Denied, proxy.Left, proxy.Unserved} {
 				o.Connection(proxy.EndEvent{Client: who, Outcome: how, Err: fault, FailedSide: "client"})
 			}
 			o.Connection(proxy.WaitEvent{Client: who}) // two entries

@@ -77,6 +77,9 @@ var (
 	clientWaits = Kind{Event: "client-wait", MessageID: "04cc8f6c8d934ffb8a7d61821efc2ee3",
 		Fields: []string{keyClient, keySession, keyListener},
 		Usage:  "A client found the slots taken and stands in line (level debug).", facts: true}
+	clientEnters = Kind{Event: "client-admit", MessageID: "24b58b0c37f4b3ff4650f74810e067e8",
+		Fields: []string{keyClient, keySession, keyListener, keyWait},
+		Usage:  "A client has its slot (level debug).", facts: true}
 	lineForms = Kind{Event: "line-limit", MessageID: "20547f1bfd6140e5ad7a6102ce111dec",
 		Fields: []string{keyOthers},
 		Usage:  "Clients wait because MaxConnections= lets no more in; told once a minute."}
@@ -149,6 +152,12 @@ var (
 var (
 	reloaded = Kind{Event: "reload", MessageID: "04bb24fde1af48efa48bcf0dae69192d",
 		Usage: "The configuration was read again."}
+	settingSet = Kind{Event: "set", MessageID: "d5c250f135313f7a89490efda4ce5215",
+		Usage: "An administrator has changed a setting until tiproxy exits (tiproxy set)."}
+	paused = Kind{Event: "pause", MessageID: "ac4155d427f69d8359abeebf6546cd3d",
+		Usage: "Nobody is let in any more: who comes waits (tiproxy drain)."}
+	resumed = Kind{Event: "resume", MessageID: "a35a2f917e99491f4768280b0ceb4a3f",
+		Usage: "Clients are let in again (tiproxy resume)."}
 	reloadFails = Kind{Event: "reload-fail", MessageID: "6672f87961f4472aa55b0b008a8935de",
 		Fields: []string{keyReason},
 		Usage:  "The configuration could not be read again; the one before stays."}
@@ -157,11 +166,11 @@ var (
 // Kinds are all kinds of events. Names and message IDs stay as they are.
 func Kinds() []Kind {
 	return []Kind{
-		clientWaits, lineForms, sessionEnds, acceptRests, drains,
+		clientWaits, clientEnters, lineForms, sessionEnds, acceptRests, drains,
 		backendStarts, backendReady, backendStops, backendKilled, backendExits, backendFails, backendStranger,
 		backendCut, backendFrozen, backendThawed, backendSays, backendTrouble, backendOutput,
 		hookEnds, hooksLost, hookOutput,
-		reloaded, reloadFails,
+		settingSet, paused, resumed, reloaded, reloadFails,
 	}
 }
 

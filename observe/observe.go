@@ -72,6 +72,22 @@ func (o *Observer) Reloaded(changed, later []string, err error) {
 	o.change()
 }
 
+// Set takes a setting that an administrator has changed, as KEY=VALUE.
+func (o *Observer) Set(setting string) {
+	o.tell(logrus.InfoLevel, &settingSet, fields{}, "an administrator has set "+clean(setting)+", until tiproxy exits or reloads")
+	o.change()
+}
+
+// Paused takes that nobody is let in any more, or that they are again.
+func (o *Observer) Paused(is bool) {
+	if is {
+		o.tell(logrus.InfoLevel, &paused, fields{}, "nobody is let in any more, as an administrator wants it (drain): who comes waits until tiproxy resume")
+	} else {
+		o.tell(logrus.InfoLevel, &resumed, fields{}, "clients are let in again (resume)")
+	}
+	o.change()
+}
+
 type fields = logrus.Fields
 
 // tell makes an event's one entry.

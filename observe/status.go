@@ -18,7 +18,8 @@ type State string
 const (
 	Idle     State = "idle"     // nobody is inside or in line
 	Serving  State = "serving"  // somebody is
-	Draining State = "draining" // nobody new is let in any more
+	Paused   State = "paused"   // nobody is let in until `tiproxy resume`
+	Draining State = "draining" // tiproxy stops: nobody new is let in any more
 )
 
 // Status is what `tiproxy status --json` answers. Fields are only ever added.
@@ -50,6 +51,9 @@ type Gate struct {
 	Refused        uint64 `json:"refused"`
 	Abandoned      uint64 `json:"abandoned"`
 	TimedOut       uint64 `json:"timed_out"`
+	Denied         uint64 `json:"denied"` // were not allowed to come in
+	Failed         uint64 `json:"failed"` // were sent away because BeforeNext= failed
+	Late           uint64 `json:"late"`   // were inside for SessionTimeoutSec=
 }
 
 // Backend tells how the backend does.
@@ -70,17 +74,21 @@ type Backend struct {
 func GateStatus(s gate.Stats) Gate {
 	return Gate{
 		Limit: s.Limit, Active: s.Active, Queued: s.Queued,
-		Served: s.Served, Refused: s.Refused, Abandoned: s.Abandoned, TimedOut: s.TimedOut,
+		Served: s.Served, Refused: s.Refused, Abandoned: s.Abandoned, TimedOut: s.TimedOut, Failed: s.Failed, Late: s.Late,
 	}
 }
 
 // BackendStatus does so with the supervisor's, without the memory, which takes
 // a moment to find out.
-func BackendStatus(s supervisor.Status) Backend {
-	return Backend{
-		State: string(s.State), Since: s.Since, PID: s.PID, Starts: s.Starts,
-		Text: clean(s.Text), LastExit: s.LastExit,
+func BackendStatus(s supervisor.Status, now time.Time) Backend {
+	b := Backend{
+		State: string(s.State), Since: s.Since, Generation: s.Generation, PID: s.PID, Starts: s.Starts,
+		Served: uint64(s.Leases), Text: clean(s.Text), LastExit: s.LastExit,
 	}
+	if !s.Ready.IsZero() {
+		b.UpUsec = max(now.Sub(s.Ready).Microseconds(), 1)
+	}
+	return b
 }
 
 const (
@@ -108,8 +116,11 @@ func (s Status) Line() string {
 
 // word says what a client would meet.
 func (s Status) word() string {
-	if s.State == Draining {
+	switch s.State {
+	case Draining:
 		return "stopping, nobody new is let in"
+	case Paused:
+		return "paused, nobody is let in until tiproxy resume"
 	}
 	switch supervisor.State(s.Backend.State) {
 	case supervisor.Stopped:

@@ -63,7 +63,7 @@ func TestStatusOfTheOwners(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, wantGate)
 	}
 	wantBackend := Backend{State: "backoff", Since: at, PID: 1, Starts: 2, Text: "loads", LastExit: "signal: killed"}
-	got := BackendStatus(supervisor.Status{State: supervisor.Backoff, Since: at, PID: 1, Starts: 2, Text: "loads", LastExit: "signal: killed"})
+	got := BackendStatus(supervisor.Status{State: supervisor.Backoff, Since: at, PID: 1, Starts: 2, Text: "loads", LastExit: "signal: killed"}, time.Time{})
 	if got != wantBackend {
 		t.Errorf("got %+v, want %+v", got, wantBackend)
 	}
@@ -73,12 +73,12 @@ func TestStatusOfTheOwners(t *testing.T) {
 func TestStatusJSON(t *testing.T) {
 	s := Status{
 		Version: "1", PID: 2, Time: at, State: Serving, Since: at, Listeners: []Listener{{"web", "[::]:80"}},
-		Gate:    Gate{1, 2, 3, 4, 5, 6, 7, 8},
+		Gate:    Gate{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11},
 		Backend: Backend{"ready", at, 1, 2, 3, 4, 5, 6, "loads", "exit status 0"},
 	}
 	const want = `{"version":"1","pid":2,"time":"2026-02-03T04:05:06.0078Z","state":"serving","since":"2026-02-03T04:05:06.0078Z",` +
 		`"listeners":[{"name":"web","address":"[::]:80"}],` +
-		`"gate":{"limit":1,"active":2,"queued":3,"oldest_wait_usec":4,"served":5,"refused":6,"abandoned":7,"timed_out":8},` +
+		`"gate":{"limit":1,"active":2,"queued":3,"oldest_wait_usec":4,"served":5,"refused":6,"abandoned":7,"timed_out":8,"denied":9,"failed":10,"late":11},` +
 		`"backend":{"state":"ready","since":"2026-02-03T04:05:06.0078Z","generation":1,"pid":2,"up_usec":3,"served":4,"starts":5,` +
 		`"memory_bytes":6,"text":"loads","last_exit":"exit status 0"}}`
 	if got, err := json.Marshal(s); err != nil || string(got) != want {
