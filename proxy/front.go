@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -39,16 +40,17 @@ type front struct {
 	stopped chan struct{}      // closed by the goroutine when it ends
 	idle    bool               // it went deaf of its own accord; valid once deaf is closed
 
-	stopping atomic.Bool  // go deaf; written by stop
-	ending   atomic.Bool  // end; written by end
-	resting  atomic.Int32 // the rest, noRest while it accepts; written by the goroutine
-	rested   atomic.Bool  // accept again; written by resume
+	stopping atomic.Bool        // go deaf; written by stop
+	ending   atomic.Bool        // end; written by end
+	resting  atomic.Int32       // the rest, noRest while it accepts; written by the goroutine
+	rested   atomic.Bool        // accept again; written by resume
+	pings    chan chan struct{} // to be closed by the goroutine
 }
 
 func newFront(p *Proxy, poll *epoll.Poller) *front {
 	return &front{
 		p: p, poll: poll, meter: gate.NewMeter(gate.Rate{}),
-		deaf: make(chan struct{}), stopped: make(chan struct{}),
+		deaf: make(chan struct{}), stopped: make(chan struct{}), pings: make(chan chan struct{}, 1),
 		waiters: map[uint64]*client{},
 	}
 }
@@ -95,6 +97,9 @@ func (f *front) run() {
 				f.accept(&f.p.doors[ev.ID])
 			}
 		}
+		if woken {
+			f.answer()
+		}
 		if !hears || !woken {
 			continue
 		}
@@ -105,6 +110,33 @@ func (f *front) run() {
 			hears = false
 			f.goDeaf()
 		}
+	}
+}
+
+// ping returns when the goroutine has answered, or with the cause of ctx's end.
+func (f *front) ping(ctx context.Context) error {
+	answer := make(chan struct{})
+	select {
+	case f.pings <- answer:
+		f.poll.Wake()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-answer:
+	case <-f.stopped:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// answer is the other side of ping.
+func (f *front) answer() {
+	select {
+	case answer := <-f.pings:
+		close(answer)
+	default:
 	}
 }
 

@@ -156,6 +156,10 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
+// Ping returns when the goroutine that accepts has answered, while Serve runs,
+// or with the cause of ctx's end.
+func (p *Proxy) Ping(ctx context.Context) error { return p.front.ping(ctx) }
+
 // Gate is the gate of the clients: to be looked at, paused and resumed.
 func (p *Proxy) Gate() *gate.Gate { return p.gate }
 
