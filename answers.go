@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/tiproxy/tiproxy/activation"
 	"github.com/tiproxy/tiproxy/config"
 	"github.com/tiproxy/tiproxy/control"
 	"github.com/tiproxy/tiproxy/observe"
@@ -18,21 +20,76 @@ type answers struct {
 	o *observe.Observer
 }
 
-// answerControl opens the control socket, and answers how to close it. Serving
-// clients does not depend on it.
-func (s *service) answerControl(o *observe.Observer) (end func()) {
-	socket, err := control.Bind(s.control, s.cfg.Service.ControlGroup)
-	if err != nil {
-		s.log.Warnf("tiproxy status will not work: %v", err)
-		return func() {}
-	}
-	server := control.NewServer(socket, answers{s, o})
-	go func() {
-		if err := server.Serve(); err != nil {
-			s.log.Error(err)
+// sockets are those that systemd passed for who looks at tiproxy.
+type sockets struct {
+	control, metrics *activation.Listener // nil: there is none
+}
+
+// take takes the sockets out of the listeners that have such names
+// (FileDescriptorName= of a socket unit).
+func take(all []activation.Listener) (clients []activation.Listener, s sockets) {
+	for _, l := range all {
+		switch {
+		case l.Name == "control" && s.control == nil:
+			s.control = &l
+		case l.Name == "metrics" && s.metrics == nil:
+			s.metrics = &l
+		default:
+			clients = append(clients, l)
 		}
-	}()
-	return func() { _ = server.Close() }
+	}
+	return clients, s
+}
+
+// answerControl opens the sockets for who looks at tiproxy, and answers how to
+// close them. Serving clients does not depend on them.
+func (s *service) answerControl(o *observe.Observer) (end func()) {
+	var servers []*control.Server
+	serve := func(server *control.Server, err error) {
+		if err != nil {
+			s.log.Warn(err)
+			return
+		}
+		servers = append(servers, server)
+		go func() {
+			if err := server.Serve(); err != nil {
+				s.log.Error(err)
+			}
+		}()
+	}
+	a := answers{s, o}
+	serve(s.controlServer(a))
+	if l := s.looking.metrics; l != nil {
+		serve(control.NewMetricsServer(l.FD, a))
+	}
+	if name := s.cfg.Service.MetricsListen; !name.IsZero() {
+		all, err := activation.Listen(context.Background(), name)
+		if err != nil {
+			serve(nil, fmt.Errorf("%w; choose another MetricsListen= (--metrics-listen)", err))
+		}
+		for _, l := range all {
+			serve(control.NewMetricsServer(l.FD, a))
+		}
+	}
+	return func() {
+		for _, server := range servers {
+			_ = server.Close()
+		}
+	}
+}
+
+func (s *service) controlServer(a answers) (*control.Server, error) {
+	var socket *control.Socket
+	var err error
+	if l := s.looking.control; l != nil {
+		socket, err = control.Inherit(l.FD)
+	} else {
+		socket, err = control.Bind(s.control, s.cfg.Service.ControlGroup)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tiproxy status will not work: %w", err)
+	}
+	return control.NewServer(socket, a), nil
 }
 
 func (a answers) Status() any {
@@ -127,4 +184,7 @@ func (a answers) Kick(session uint64) error {
 	return nil
 }
 
-func (a answers) Metrics(w io.Writer) error { return control.ErrConflict }
+func (a answers) Metrics(w io.Writer) error {
+	_, err := a.s.metrics.WriteTo(w)
+	return err
+}

@@ -112,6 +112,10 @@ func (o *options) run(args []string) error {
 	if err != nil {
 		return exitWith(exitConfig, err)
 	}
+	listeners, looking := take(listeners)
+	if looking != (sockets{}) && len(listeners) == 0 {
+		return exitWith(exitConfig, errors.New("systemd passed sockets to look at tiproxy, and none for its clients: enable its own socket unit, too (systemctl enable --now tiproxy.socket)"))
+	}
 	activated := len(listeners) > 0
 	cfg, err := o.configure(args, activated)
 	noBackend := err
@@ -132,7 +136,7 @@ func (o *options) run(args []string) error {
 	}
 	s := &service{
 		cfg: cfg, listeners: listeners, noBackend: noBackend,
-		control: control.Path(o.control),
+		control: control.Path(o.control), looking: looking,
 		log: observe.NewLog(observe.Options{
 			Out: os.Stderr, IsJournal: activation.StderrIsJournal(), Instance: instance(),
 			Format: observe.Format(cfg.Service.LogFormat), Level: cfg.Service.LogLevel,

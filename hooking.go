@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -25,7 +24,10 @@ func (s *service) hooking(o *observe.Observer) hook.Config {
 		Run: func(ctx context.Context, argv, env []string, output func(string)) error {
 			return supervisor.Run(ctx, argv, env, output)
 		},
-		Events: o.Hook,
+		Events: func(e hook.Event) {
+			o.Hook(e)
+			s.metrics.Hook(e)
+		},
 	}
 	if h.Timeout != config.Never {
 		c.Limit = h.Timeout
@@ -98,6 +100,3 @@ func clientOf(c proxy.Client) *hook.Client {
 	}
 	return h
 }
-
-// errNoBackend is for who wants something of a backend that is not configured.
-var errNoBackend = errors.New("no backend is configured")

@@ -11,6 +11,7 @@ import (
 	"github.com/tiproxy/tiproxy/activation"
 	"github.com/tiproxy/tiproxy/config"
 	"github.com/tiproxy/tiproxy/hook"
+	"github.com/tiproxy/tiproxy/metrics"
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
 	"github.com/tiproxy/tiproxy/relay"
@@ -30,8 +31,9 @@ const (
 type service struct {
 	reread    func() (*config.Config, error) // reads the configuration again; nil: there is no file of it
 	listeners []activation.Listener
-	control   string // path of the control socket
-	noBackend error  // nil, or why no client can be served
+	control   string // path of the control socket, if systemd did not pass one
+	looking   sockets
+	noBackend error // nil, or why no client can be served
 	log       *logrus.Logger
 	watch     func(supervisor.Event) // told what the observer is told; nil: nobody
 
@@ -42,6 +44,8 @@ type service struct {
 
 	backend *supervisor.Supervisor // nil: there is none
 	hooks   *hook.Set
+	metrics *metrics.Metrics
+	relay   *relay.Relay
 	proxy   *proxy.Proxy
 }
 
@@ -50,16 +54,17 @@ func (s *service) run() error {
 	stop, now := signals()
 	defer closeAll(s.listeners)
 	observer := observe.New(s.log, observe.Clients(s.cfg.Service.LogClients), s.publish)
-	bytes, err := relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering})
-	if err != nil {
+	var err error
+	if s.relay, err = relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering}); err != nil {
 		return err
 	}
 	rules, err := rulesOf(s.cfg)
 	if err != nil {
 		return exitWith(exitConfig, err)
 	}
+	s.metrics = metrics.New(s.measured())
 	s.hooks = hook.New(s.hooking(observer))
-	if s.proxy, err = proxy.New(s.proxying(observer, bytes, rules)); err != nil {
+	if s.proxy, err = proxy.New(s.proxying(observer, rules)); err != nil {
 		return err
 	}
 	if s.noBackend == nil { // after the proxy, which its events may concern at once
@@ -77,6 +82,9 @@ func (s *service) run() error {
 		s.log.Infof("listening at %s", l.Addr)
 	}
 	context.AfterFunc(stop, func() { s.stopping.Store(true) })
+	alive, dead := context.WithCancel(context.Background())
+	defer dead()
+	go s.feedWatchdog(alive)
 	idle, err := s.proxy.Serve(stop, now)
 	if idle {
 		s.log.Info("nobody came for a while: exiting, the next client wakes tiproxy again")

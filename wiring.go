@@ -6,9 +6,9 @@ import (
 	"github.com/tiproxy/tiproxy/access"
 	"github.com/tiproxy/tiproxy/config"
 	"github.com/tiproxy/tiproxy/gate"
+	"github.com/tiproxy/tiproxy/metrics"
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
-	"github.com/tiproxy/tiproxy/relay"
 	"github.com/tiproxy/tiproxy/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +42,7 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 		Reap: true,
 		Events: func(e supervisor.Event) {
 			o.Backend(e)
+			s.metrics.Backend(e)
 			s.hookBackend(e)
 			switch e := e.(type) {
 			case supervisor.ExitEvent:
@@ -56,9 +57,10 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 	}
 }
 
-func (s *service) proxying(o *observe.Observer, bytes *relay.Relay, rules proxy.Rules) proxy.Config {
-	c := proxy.Config{Relay: bytes, Backend: backend{s}, Rules: rules, Events: func(e proxy.Event) {
+func (s *service) proxying(o *observe.Observer, rules proxy.Rules) proxy.Config {
+	c := proxy.Config{Relay: s.relay, Backend: backend{s}, Rules: rules, Events: func(e proxy.Event) {
 		o.Connection(e)
+		s.metrics.Connection(e)
 		s.hookConnection(e)
 	}}
 	if len(s.cfg.Hooks.BeforeNext) > 0 {
@@ -68,6 +70,27 @@ func (s *service) proxying(o *observe.Observer, bytes *relay.Relay, rules proxy.
 		c.Listeners = append(c.Listeners, proxy.Listener{FD: l.FD, Name: l.Name, Addr: l.Addr})
 	}
 	return c
+}
+
+// measured is what the metrics read when they are fetched.
+func (s *service) measured() metrics.Sources {
+	return metrics.Sources{
+		Version: version,
+		Gate:    func() gate.Stats { return s.proxy.Gate().Stats() },
+		Denied:  func() uint64 { return s.proxy.Denied() },
+		Backend: func() supervisor.Status {
+			if s.backend == nil {
+				return supervisor.Status{State: supervisor.Stopped}
+			}
+			return s.backend.Status()
+		},
+		Memory: func() int64 {
+			if s.backend == nil {
+				return 0
+			}
+			return s.backend.Memory()
+		},
+	}
 }
 
 // rulesOf looks up the users and groups that a configuration names.

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -136,6 +137,19 @@ func Stopping() error { return notify(daemon.SdNotifyStopping) }
 
 // Status sets the line that `systemctl status` shows (STATUS=).
 func Status(text string) error { return notify("STATUS=" + text) }
+
+// Alive tells systemd that we still work (WATCHDOG=1).
+func Alive() error { return notify(daemon.SdNotifyWatchdog) }
+
+// WatchdogInterval is how often systemd wants to hear that, at least; 0: it
+// does not (sd_watchdog_enabled(3)).
+func WatchdogInterval() time.Duration {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return 0
+	}
+	return interval
+}
 
 // StderrIsJournal tells whether what we write to stderr goes to the journal
 // (JOURNAL_STREAM, systemd.exec(5)), which reads priorities and knows the time.

@@ -294,6 +294,9 @@ type Service struct {
 	// LogClients is what is told of a client's address, LogClients=: full, the
 	// default, masked or none.
 	LogClients string
+	// MetricsListen is where /metrics is served over TCP, MetricsListen=. Zero,
+	// the default: on the control socket alone.
+	MetricsListen sockaddr.Name
 	// ControlGroup is the group that may use the control socket besides root,
 	// ControlGroup=, a name or a number. Empty, the default: none.
 	ControlGroup string

@@ -227,6 +227,19 @@ func parseAddress(c *Config, value string) error {
 	return nil
 }
 
+func parseMetricsListen(c *Config, value string) error {
+	if value == "" {
+		c.Service.MetricsListen = sockaddr.Name{}
+		return nil
+	}
+	name, err := sockaddr.Parse(value)
+	if err == nil && name.Addr().Family == unix.AF_VSOCK {
+		err = errors.New("want host:port, or a port")
+	}
+	c.Service.MetricsListen = name
+	return err
+}
+
 func parseReady(c *Config, value string) error {
 	b := &c.Backend
 	how, rest, _ := strings.Cut(value, ":")

@@ -261,4 +261,7 @@ var settings = []Setting{
 	{"Service", "ControlGroup", "control-group", "", "GROUP", "",
 		"Group whose members may use the control socket, too, a name or a number; without one only root and tiproxy's own user",
 		text(func(c *Config) *string { return &c.Service.ControlGroup })},
+	{"Service", "MetricsListen", "metrics-listen", "", "ADDRESS", "",
+		"Where Prometheus may fetch /metrics over TCP, host:port or port; anybody who can connect there can read it; without one only at the control socket",
+		parseMetricsListen},
 }

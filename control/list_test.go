@@ -90,7 +90,7 @@ func BenchmarkSessions(b *testing.B) {
 	b.Run("answer", func(b *testing.B) {
 		for b.Loop() {
 			answered = httptest.NewRecorder()
-			handler(f).ServeHTTP(answered, httptest.NewRequest("GET", sessionsPath, nil))
+			handler(f, routes).ServeHTTP(answered, httptest.NewRequest("GET", sessionsPath, nil))
 		}
 	})
 	if n := strings.Count(answered.Body.String(), "relaying"); n != clients {

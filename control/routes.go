@@ -101,7 +101,7 @@ func asJSON(body any) (answer, error) {
 
 // handler answers requests by exact path: http.ServeMux would redirect the paths
 // that it finds unclean.
-func handler(service Service) http.Handler {
+func handler(service Service, routes map[string]route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		route, known := routes[r.URL.Path]
 		if !known {

@@ -114,7 +114,7 @@ func TestRefusals(t *testing.T) {
 		for _, path := range []string{restartPath, drainPath, resumePath, setPath, kickPath, metricsPath} {
 			request := map[string]string{setPath: `{"A":"1"}`, kickPath: `{"session":7}`}[path]
 			w := httptest.NewRecorder()
-			handler(&fake{err: c.err}).ServeHTTP(w, httptest.NewRequest(routes[path].method, path, strings.NewReader(request)))
+			handler(&fake{err: c.err}, routes).ServeHTTP(w, httptest.NewRequest(routes[path].method, path, strings.NewReader(request)))
 			var got refusal
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != c.code || got.Error != c.want {
 				t.Errorf("%s: %d %s, want %d %s", path, w.Code, w.Body, c.code, c.want)
@@ -226,7 +226,7 @@ func FuzzRequest(f *testing.F) {
 		path := paths[int(which)%len(paths)]
 		service := &fake{}
 		w := httptest.NewRecorder()
-		handler(service).ServeHTTP(w, httptest.NewRequest(routes[path].method, path, strings.NewReader(string(body))))
+		handler(service, routes).ServeHTTP(w, httptest.NewRequest(routes[path].method, path, strings.NewReader(string(body))))
 		acts := routes[path].method == "POST"
 		var sentence refusal
 		switch {

@@ -30,6 +30,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -141,6 +142,21 @@ func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error)
 		return nil, fmt.Errorf("cannot relay: %w", err)
 	}
 	return s, nil
+}
+
+// Ping returns when each loop has answered, or with the cause of ctx's end.
+func (r *Relay) Ping(ctx context.Context) error {
+	for _, l := range r.loops {
+		answer := make(chan struct{})
+		l.order(func() { close(answer) })
+		select {
+		case <-answer:
+		case <-l.stopped:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // Close cuts all sessions with a reset, calls their done, and ends the loops.

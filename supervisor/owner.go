@@ -40,6 +40,8 @@ type (
 	}
 	// replacement is wanted for whatever child there is, and why.
 	replacement struct{ reason string }
+	// ping is closed by who answers.
+	ping chan struct{}
 	// ill says that a child does not answer any more, and how that is known.
 	ill struct {
 		ailing
@@ -135,6 +137,8 @@ func (o *owner) take(in any) {
 			o.reason = in.reason
 			o.input(in.recycle)
 		}
+	case ping:
+		close(in)
 	case replacement:
 		o.take(worn{recycle{o.m.gen}, in.reason})
 	case ill:

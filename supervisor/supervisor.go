@@ -366,6 +366,22 @@ func (s *Supervisor) Shutdown(ctx context.Context) {
 // while one is being started, nothing happens. The reason is told in events.
 func (s *Supervisor) Recycle(reason string) { s.send(replacement{reason}) }
 
+// Ping returns when the goroutine that owns the backend's state has answered,
+// or with the cause of ctx's end.
+func (s *Supervisor) Ping(ctx context.Context) error {
+	answer := make(ping)
+	if !s.send(answer) {
+		return nil
+	}
+	select {
+	case <-answer:
+	case <-s.done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 // Status tells how the backend does.
 func (s *Supervisor) Status() Status {
 	s.status.Lock()
