@@ -56,6 +56,8 @@ var rules = []rule{
 		why: "it reads text, and talks to nobody"},
 	{who: everybody, not: []string{"control", "demo"}, what: []string{"net/http"},
 		why: "HTTP is for the control socket and the demo: clients' bytes are never looked into"},
+	{who: everybody, not: []string{"top"}, what: []string{"charm.land", "github.com/charmbracelet"},
+		why: "one package draws a screen: the others write lines"},
 	{who: everybody, not: []string{"internal/proxyhdr"}, what: []string{proxyhdr},
 		why: "one place knows the bytes of PROXY headers: it is stricter, and reads from nobody"},
 	{who: everybody, not: []string{"supervisor", "bench"}, what: []string{"os/exec"},
@@ -80,6 +82,8 @@ var rules = []rule{
 		why: "the status is whatever JSON it is given: it carries it, and decides nothing"},
 	{who: []string{"metrics", "observe"}, what: ours, but: []string{"access", "gate", "hook", "proxy", "supervisor"},
 		why: "it hears those to whom something happens, and reaches into nothing"},
+	{who: []string{"top"}, what: []string{"ours", "os", "net", "syscall", syscalls},
+		why: "it is given a terminal and answers: where tiproxy is, and how it is asked, is the command's business"},
 	{who: []string{"hook"}, what: ours,
 		why: "it is given how a command is run, and told the facts: it knows neither backend nor clients"},
 	{who: []string{"inetd"}, what: []string{"ours", "os", "net", "syscall", syscalls}, but: []string{"net/netip"},
@@ -96,7 +100,7 @@ var rules = []rule{
 
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
-	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "inetd", "metrics", "observe", "proxy", "relay", "sockaddr", "supervisor",
+	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "inetd", "metrics", "observe", "proxy", "relay", "sockaddr", "supervisor", "top",
 	"internal/epoll", "internal/proxyhdr", "internal/sockdiag", "internal/unitstate",
 	"bench", "bench/backend", "bench/chart", "bench/load", "bench/peer", "bench/raw", "bench/record", "bench/report", "bench/wire",
 }
@@ -142,6 +146,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"main", "github.com/spf13/cobra", ""},
 		{"demo", "github.com/spf13/cobra", "knows flags"},
 		{"hook", module + "/supervisor", "it is given how"},
+		{"top", module + "/control", "the command's business"},
+		{"control", "charm.land/lipgloss/v2", "draws a screen"},
 		{"bench/load", module + "/relay", "what is measured"},
 		{"relay", module + "/bench/raw", "it is measured"},
 		{"inetd", "os", "text in, values out"},

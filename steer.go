@@ -25,6 +25,7 @@ func steerCommands() []*cobra.Command {
 		listCommand("queue", "List who waits in line", control.Client.Queue, control.PrintQueue),
 		listCommand("sessions", "List who is let in", control.Client.Sessions, control.PrintSessions),
 		restartCommand(), drainCommand(), resumeCommand(), setCommand(), kickCommand(),
+		topCommand(),
 	}
 }
 

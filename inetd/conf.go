@@ -88,7 +88,7 @@ func (c *confLine) cutHost(words []string) (rest []string, only bool) {
 func (c *confLine) read(words []string) ([]Entry, error) {
 	e := &c.entry
 	e.Name = words[0]
-	fields := []struct {
+	wanted := []struct {
 		name string
 		read func(*confLine, string) error
 	}{
@@ -98,7 +98,7 @@ func (c *confLine) read(words []string) ([]Entry, error) {
 		{"user", (*confLine).readUser},
 		{"server program", (*confLine).readProgram},
 	}
-	for i, f := range fields {
+	for i, f := range wanted {
 		if len(words) < i+2 {
 			return nil, fmt.Errorf("the line ends before its %s; it wants service, socket type, protocol, wait or nowait, user, server program and arguments", f.name)
 		}
@@ -106,7 +106,7 @@ func (c *confLine) read(words []string) ([]Entry, error) {
 			return nil, err
 		}
 	}
-	c.setArgs(words[len(fields)+1:])
+	c.setArgs(words[len(wanted)+1:])
 	if err := c.setPlace(); err != nil {
 		return nil, err
 	}

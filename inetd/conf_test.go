@@ -94,6 +94,7 @@ var lineTests = []struct {
 	{"talk stream tcp" + program, "", "no service of tcp in /etc/services"},
 	{"0 stream tcp" + program, "", "no port from 1 to 65535"},
 	{"65536 stream tcp" + program, "", "no port from 1 to 65535"},
+	{"/" + strings.Repeat("x", 107) + " stream unix" + program, "", "at most 107 bytes"},
 	{"x.sock stream unix" + program, "", "no absolute path"},
 	{"80 stream tcp nowiat root /bin/x x", "", `"nowiat" is neither wait nor nowait`},
 	{"80 stream tcp nowait .tty /bin/x x", "", "neither USER nor USER:GROUP"},

@@ -105,7 +105,7 @@ type Table struct {
 // Reader reads the files of inetd and xinetd.
 type Reader struct {
 	// Service answers the port of a service by its name and "tcp" or "udp", as
-	// services(5) has it.
+	// services(5) has it. It must be there.
 	Service func(name, protocol string) (port uint16, ok bool)
 	// Dialect is what inetd.conf is written in; xinetd has one only.
 	Dialect Dialect

@@ -55,7 +55,7 @@ func (d Dialect) words(s string) ([]string, error) {
 		return nil, err
 	}
 	if d == OpenBSD {
-		return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(blank, r) }), nil
+		return fields(s), nil
 	}
 	var words []string
 	for s = strings.TrimLeft(s, blank); s != ""; s = strings.TrimLeft(s, blank) {
@@ -75,6 +75,11 @@ func (d Dialect) words(s string) ([]string, error) {
 		words, s = append(words, s[:end]), s[next:]
 	}
 	return words, nil
+}
+
+// fields cuts at blanks.
+func fields(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(blank, r) })
 }
 
 // checkText wants what a person writes: neither control characters nor bytes

@@ -56,6 +56,10 @@ func (d Dialect) protocol(name string, t Type) (family, error) {
 	return f, nil
 }
 
+// unixPathMax is the longest path of a UNIX socket in bytes, unix(7): sun_path
+// has 108 with the closing zero.
+const unixPathMax = 107
+
 // setPlace finds where the service listens.
 func (c *confLine) setPlace() error {
 	e := &c.entry
@@ -63,8 +67,8 @@ func (c *confLine) setPlace() error {
 		return errors.New("a service of tcpmux (RFC 1078) has no port: give it one, and write that")
 	}
 	if c.family.transport == "unix" {
-		if !path.IsAbs(e.Name) {
-			return fmt.Errorf("%.60q is no absolute path of a UNIX socket", e.Name)
+		if !path.IsAbs(e.Name) || len(e.Name) > unixPathMax {
+			return fmt.Errorf("%.60q is no absolute path of at most %d bytes, as a UNIX socket has it", e.Name, unixPathMax)
 		}
 		e.Path = e.Name
 		return nil

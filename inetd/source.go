@@ -13,8 +13,8 @@ var everywhere = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), ne
 
 // parseSource reads a value of only_from or no_access, xinetd.conf(5): an
 // address, ADDRESS/BITS, or an IPv4 address of which the end is {N,N,…}. Zeros
-// at the end of an IPv4 address stand for anything, and ::0 for every IPv6
-// address. A name would need a look-up for each client, and is refused but for
+// at the end of an IPv4 address stand for anything, those of an IPv6 address do
+// not. A name would need a look-up for each client, and is refused but for
 // localhost.
 func parseSource(value string) ([]netip.Prefix, error) {
 	if value == "localhost" {
@@ -39,9 +39,7 @@ func parseSource(value string) ([]netip.Prefix, error) {
 	case a.Is4():
 		return []netip.Prefix{parseZeros(a)}, nil
 	case a.Is4In6():
-		return []netip.Prefix{single(a.Unmap())}, nil
-	case a.IsUnspecified():
-		return []netip.Prefix{everywhere[1]}, nil
+		return nil, fmt.Errorf("%.60q is an IPv4 address: write %s", value, a.Unmap())
 	}
 	return []netip.Prefix{single(a)}, nil
 }

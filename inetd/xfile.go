@@ -108,7 +108,7 @@ func (x *xfiles) includeFolder(q request) {
 //	outside ── service NAME, defaults ──▶ head ── { ──▶ inside ── } ──▶ outside
 //	   │                                   └─ anything ──┐   └─ no assignment ──┐
 //	   └─ anything else ────────────────────────────────▶ lost ◀────────────────┘
-//	lost ── }, service NAME, defaults ──▶ as above
+//	lost ── }, service NAME, defaults, include ──▶ as above
 type part int
 
 const (
@@ -125,7 +125,7 @@ func (x *xfiles) parse(file, text string) {
 	for s := range strings.SplitSeq(strings.TrimPrefix(text, "\ufeff"), "\n") {
 		p.number++
 		s = strings.TrimSuffix(s, "\r")
-		words := strings.Fields(s)
+		words := fields(s)
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
@@ -154,13 +154,20 @@ var errNoEnd = errors.New("the block has no } on a line of its own")
 
 func (p *xparser) line(words []string) {
 	a, isAssignment := parseAssignment(words)
-	header := words[0] == "service" && len(words) > 1 && !isAssignment || words[0] == "defaults" && len(words) == 1
+	header := !isAssignment && (words[0] == "service" && len(words) > 1 || words[0] == "defaults")
+	including := !isAssignment && len(words) > 1 && (p.at == outside || p.at == lost)
 	switch {
 	case header && (p.at == head || p.at == inside):
 		p.lose(p.block.line, errNoEnd)
 		p.begin(words)
 	case header:
 		p.begin(words)
+	case including && words[0] == "include":
+		p.at = outside
+		p.includeFile(request{words[1], p.file, p.number})
+	case including && words[0] == "includedir":
+		p.at = outside
+		p.includeFolder(request{words[1], p.file, p.number})
 	case p.at == lost:
 		if words[0] == "}" {
 			p.at = outside
@@ -180,25 +187,21 @@ func (p *xparser) line(words []string) {
 		}
 		a.file, a.line = p.file, p.number
 		p.block.assignments = append(p.block.assignments, a)
-	case words[0] == "include" && len(words) > 1:
-		p.includeFile(request{words[1], p.file, p.number})
-	case words[0] == "includedir" && len(words) > 1:
-		p.includeFolder(request{words[1], p.file, p.number})
 	default:
 		p.lose(p.number, fmt.Errorf("%.60q begins nothing; want service NAME, defaults, include FILE or includedir FOLDER", words[0]))
 	}
 }
 
-// begin takes the head of a block. What follows the name has to be a line of
-// its own.
+// begin takes the head of a block, after which a line has to end.
 func (p *xparser) begin(words []string) {
 	p.block = block{file: p.file, line: p.number}
 	p.at = head
+	rest := words[1:]
 	if words[0] == "service" {
-		p.block.service = words[1]
+		p.block.service, rest = words[1], words[2:]
 	}
-	if len(words) > 2 {
-		p.lose(p.number, errors.New("nothing may follow the name of the service: { stands on a line of its own"))
+	if len(rest) > 0 {
+		p.lose(p.number, fmt.Errorf("%.60q has to stand on a line of its own", strings.Join(rest, " ")))
 	}
 }
 

@@ -13,7 +13,9 @@ func TestBlocks(t *testing.T) {
 		{"as it should be", "# x\nservice a\n{\n # x\n\twait = no\n only_from += 1 2 3\n}\n\ndefaults\n{\n}\n",
 			"a: wait=[no] only_from+=[1 2 3]; : ", ""},
 		{"no blank after the operator, CR LF, a mark before all", "\ufeffservice a\r\n{\r\na =b c\r\nd -=\r\n}\r\n", "a: a=[b c] d-=[]", ""},
-		{"a brace on the same line", "service a {\nwait = no\n}\nservice b\n{\n}", "b: ", `/x:1: cannot take over service "a": nothing may follow`},
+		{"a brace on the same line", "service a {\nwait = no\n}\nservice b\n{\n}", "b: ", `/x:1: cannot take over service "a": "{" has to stand`},
+		{"the same of defaults", "defaults {\na = 1\n}\nservice b\n{\n}", ": ; b: ", `/x:1: cannot take the defaults: "{" has to stand`},
+		{"an include after a stray line", "x\ninclude /y\ny = 1\n}\n", "y: ", "/x:1: cannot understand the line: \"x\" begins nothing; want service NAME, defaults, include FILE or includedir FOLDER\n/x:3: cannot understand the line"},
 		{"no brace", "service a\nwait = no\n}\nservice b\n{\n}", "b: ", `/x:2: cannot take over service "a": a { on a line of its own`},
 		{"no end", "service a\n{\nwait = no\nservice b\n{\n}", "b: ", `/x:1: cannot take over service "a": the block has no }`},
 		{"no end of the file's last", "service a\n{\nwait = no\n", "", `/x:1: cannot take over service "a": the block has no }`},
@@ -26,7 +28,7 @@ func TestBlocks(t *testing.T) {
 		{"defaults without an end", "defaults\n{\na = 1\nservice b\n{\n}", ": a=[1]; b: ", `/x:1: cannot take the defaults: the block has no }`},
 		{"defaults twice", "defaults\n{\na = 1\n}\ndefaults\n{\na = 2\n}", ": a=[1]", `/x:5: cannot take these defaults`},
 	} {
-		x := &xfiles{fsys: tree("x", tt.text), seen: map[string]bool{}}
+		x := &xfiles{fsys: tree("x", tt.text, "y", "service y\n{\n}\n"), seen: map[string]bool{}}
 		x.includeFile(request{name: "/x", by: "/x"})
 		var got []string
 		for _, b := range x.blocks {
@@ -39,7 +41,7 @@ func TestBlocks(t *testing.T) {
 		if s := strings.Join(got, "; "); s != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, s, tt.want)
 		}
-		if n := notes(Table{Notes: x.notes}); (n == "") != (tt.note == "") || !strings.Contains(n, tt.note) || strings.Contains(n, "\n") {
+		if n := notes(Table{Notes: x.notes}); (n == "") != (tt.note == "") || !strings.Contains(n, tt.note) || strings.Count(n, "\n") != strings.Count(tt.note, "\n") {
 			t.Errorf("%s: got notes %q, want one with %q", tt.name, n, tt.note)
 		}
 	}

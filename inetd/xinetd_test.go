@@ -244,6 +244,10 @@ func TestDefaults(t *testing.T) {
 	if len(table.Entries) > 0 || !strings.Contains(notes(table), `cannot take over service "ftp": the defaults at /x:1 cannot be read`) {
 		t.Errorf("defaults without an end: got %s\n%s", summaries(table), notes(table))
 	}
+	table = xinetd("defaults {\nonly_from = 192.0.2.1\n}", ftp)
+	if len(table.Entries) > 0 {
+		t.Errorf("defaults that begin wrongly: got %s\n%s", summaries(table), notes(table))
+	}
 	table = xinetd("defaults\n{\nonly_from = host\n}", ftp)
 	if len(table.Entries) > 0 || !strings.Contains(notes(table), `/x:3: cannot take over service "ftp": only_from`) {
 		t.Errorf("defaults that nobody can keep: got %s\n%s", summaries(table), notes(table))
