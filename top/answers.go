@@ -23,8 +23,8 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 
 // The states that are more to us than a word.
 const (
-	asleep   = "asleep"   // it does not run; the next client wakes it
-	draining = "draining" // nobody new is let in
+	asleep = "asleep" // it does not run; the next client wakes it
+	paused = "paused" // Drain has been called, and Resume not yet
 )
 
 // status is what is shown of one. Fields may come in any case; what is missing

@@ -123,7 +123,7 @@ func restartNow(m model) (model, tea.Cmd) {
 }
 
 func drainOrResume(m model) (model, tea.Cmd) {
-	if m.latest.status.State == draining {
+	if m.latest.status.State == paused {
 		return m.begin(action{
 			"resuming", "clients are let in again",
 			func(ctx context.Context, t Tiproxy) error { return t.Resume(ctx) },
@@ -136,7 +136,7 @@ func drainOrResume(m model) (model, tea.Cmd) {
 }
 
 func drainLabel(m model) string {
-	if m.latest.status.State == draining {
+	if m.latest.status.State == paused {
 		return "resume"
 	}
 	return "drain"

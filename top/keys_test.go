@@ -85,7 +85,7 @@ func TestKickWithNobodyInside(t *testing.T) {
 
 func TestResume(t *testing.T) {
 	f := busy()
-	f.status = strings.Replace(f.status, `"serving"`, `"draining"`, 1)
+	f.status = strings.Replace(f.status, `"serving"`, `"paused"`, 1)
 	m := watched(t, f, 80, 24)
 	if got := lastLines(m, 1); !strings.Contains(got, "d resume") {
 		t.Errorf("the footer is %s", got)

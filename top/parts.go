@@ -16,7 +16,7 @@ func stateStyle(state text) lipgloss.Style {
 		return good
 	case "backoff":
 		return bad
-	case "starting", "stopping", draining:
+	case "starting", "stopping", "draining", paused:
 		return doubt
 	}
 	return strong
