@@ -197,6 +197,8 @@ func TestTenThousandInLine(t *testing.T) {
 		}
 	}
 	await[EndEvent](r) // the door's, or the last one's
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
 	if len(nb.order) != n-n/5 || !slices.IsSorted(nb.order) || nb.most.Load() != 1 {
 		t.Errorf("%d came to the backend, in order: %v; %d at once", len(nb.order), slices.IsSorted(nb.order), nb.most.Load())
 	}

@@ -1,6 +1,9 @@
 package proxy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Session is a look at a client that has not ended.
 type Session struct {
@@ -18,12 +21,13 @@ type Session struct {
 func (p *Proxy) Sessions() []Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]Session, p.count)
-	i := p.count
+	all := make([]Session, 0, p.count)
 	for c := p.clients; c != nil; c = c.next { // the last one first
-		i--
-		all[i] = p.look(c)
+		if c.stage != Ended {
+			all = append(all, p.look(c))
+		}
 	}
+	slices.Reverse(all)
 	return all
 }
 
