@@ -95,7 +95,7 @@ func (m model) events(width, rows int) []string {
 		return nobody("nothing has happened", rows)
 	}
 	t := table{columns: []column{{head: "TIME"}, {head: "EVENT", rank: 1}, {head: "WHAT HAPPENED", flexible: true}}}
-	for i := range min(len(all), max(0, rows-1)) {
+	for i := range min(len(all), rows-1) {
 		e := all[len(all)-1-i]
 		style := neutral
 		switch e.Level {
@@ -113,19 +113,20 @@ func number(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // nobody stands for an empty list.
 func nobody(text string, rows int) []string {
-	return []string{faint.Render("  " + text)}[:min(1, max(0, rows))]
+	return []string{faint.Render("  " + text)}[:min(1, rows)]
 }
 
 // window is the part of a list that is shown.
 type window struct{ first, end, all int }
 
 // windowOf puts the selected one of so many into the middle of the rows, as far
-// as the list's ends allow. Where not all are shown, the last row says so.
+// as the list's ends allow. Where not all are shown, the last row is for saying
+// so, unless it is the only one.
 func windowOf(all, rows, selected int) window {
 	if all <= rows {
 		return window{0, all, all}
 	}
-	shown := max(0, rows-1)
+	shown := max(0, min(1, rows), rows-1)
 	first := min(max(0, selected-shown/2), all-shown)
 	return window{first, first + shown, all}
 }
@@ -139,5 +140,5 @@ func (w window) below(lines []string, rows int) []string {
 	case after > 0:
 		lines = append(lines, faint.Render(fmt.Sprintf("  … %d more", after)))
 	}
-	return lines[:min(len(lines), max(0, rows))]
+	return lines[:min(len(lines), rows)]
 }

@@ -51,8 +51,8 @@ func (t *table) lines(width int) []string {
 	return lines
 }
 
-// widths are those of the columns; 0: it is left out, as are those without
-// anything in them.
+// widths are those of the columns; 0: it is left out, as are those that no row
+// has anything in.
 func (t *table) widths(width int) []int {
 	widths := make([]int, len(t.columns))
 	flexible, rank := 0, 0
@@ -60,7 +60,7 @@ func (t *table) widths(width int) []int {
 		for _, r := range t.rows {
 			widths[i] = max(widths[i], lipgloss.Width(r.cells[i]))
 		}
-		if widths[i] > 0 {
+		if widths[i] > 0 || len(t.rows) == 0 {
 			widths[i] = max(widths[i], lipgloss.Width(c.head))
 		}
 		if c.flexible {

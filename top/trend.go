@@ -26,7 +26,7 @@ func (t *trend) add(at time.Time, level uint64) {
 	began := at.Truncate(trendCell)
 	passed := trendCells
 	if !t.last.IsZero() {
-		passed = int(min(max(0, began.Sub(t.last)/trendCell), trendCells))
+		passed = int(min(began.Sub(t.last)/trendCell, trendCells))
 	}
 	if passed > 0 {
 		copy(t.levels[:], t.levels[passed:])

@@ -39,9 +39,6 @@ func (m model) View() tea.View {
 // screen is what fills the terminal: the header at its top, the footer at its
 // bottom.
 func (m model) screen() string {
-	if m.width == 0 {
-		return ""
-	}
 	foot := m.foot()
 	rows := max(0, m.height-len(foot))
 	lines := append(m.head(), m.body(rows-1)...)

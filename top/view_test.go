@@ -26,7 +26,7 @@ var situations = []struct {
 	}},
 	{"refused", func(t *testing.T, width, height int) model {
 		f := busy()
-		f.err = errors.New("cannot resume: there is a reason of many words, so many that one line of a terminal does not have the room for all of them, nor half of it")
+		f.err = errors.New("cannot resume: there is a reason of many words, so many that one line of a terminal does not have the room for all of them, nor half of it, so that it takes three, or four where the terminal is a narrow one")
 		return watched(t, f, width, height).hit(t, 'd')
 	}},
 	{"help", func(t *testing.T, width, height int) model { return watched(t, busy(), width, height).hit(t, '?') }},
@@ -132,6 +132,33 @@ func TestBeforeTheTerminalHasASize(t *testing.T) {
 	}
 }
 
+func TestListsKeepToTheirRows(t *testing.T) {
+	empty := busy()
+	empty.queue, empty.sessions, empty.events = "{}", "{}", "{}"
+	for _, f := range []*fake{busy(), empty} {
+		m := watched(t, f, 80, 24)
+		for rows := range 12 {
+			for name, list := range map[string]func(width, rows int) []string{"line": m.line, "sessions": m.sessions, "events": m.events} {
+				if got := len(list(80, rows)); got > rows {
+					t.Errorf("%s: %d rows of %d", name, got, rows)
+				}
+			}
+		}
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct{ left, right, want string }{
+		{"tiproxy", "12:00", "tiproxy  12:00"},
+		{"tiproxy@a", "12:0", "tiproxy@a 12:0"},
+		{"tiproxy@a", "12:00", "tiproxy@a"},
+	} {
+		if got := spread(c.left, c.right, 14); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
 func TestShare(t *testing.T) {
 	for _, c := range []struct {
 		rows  int
@@ -160,7 +187,8 @@ func TestWindow(t *testing.T) {
 		{5, 4, 4, 2, 5},
 		{100, 11, 50, 45, 55},
 		{100, 11, -1, 0, 10},
-		{5, 1, 3, 3, 3},
+		{5, 1, 3, 3, 4},
+		{5, 0, 3, 3, 3},
 		{5, -1, 0, 0, 0},
 	} {
 		if got := windowOf(c.all, c.rows, c.selected); got != (window{c.first, c.end, c.all}) {
