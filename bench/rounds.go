@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/tiproxy/tiproxy/bench/peer"
 	"github.com/tiproxy/tiproxy/bench/record"
@@ -20,8 +21,12 @@ type size struct {
 }
 
 var (
-	full  = size{rounds: 9, seldom: 3, plan: plan{time: second, quiet: 10000, line: 10000, forks: 1000, trials: 15, idle: 10 * second}}
-	quick = size{rounds: 3, seldom: 1, plan: plan{time: second / 4, quiet: 1000, line: 1000, forks: 100, trials: 5, idle: second}}
+	full = size{rounds: 9, seldom: 3, plan: plan{
+		time: time.Second, quiet: 10000, line: 10000, forks: 1000, trials: 15, calm: 3 * time.Second, idle: 10 * time.Second,
+	}}
+	quick = size{rounds: 3, seldom: 1, plan: plan{
+		time: time.Second / 4, quiet: 1000, line: 1000, forks: 100, trials: 5, calm: 3 * time.Second, idle: time.Second,
+	}}
 )
 
 // measure runs the rounds: in each of them every piece of work is done with
@@ -35,13 +40,20 @@ func (s size) measure(ctx context.Context, works []work, peers []peer.Peer, prog
 		return nil, err
 	}
 	defer b.close()
+	one, err := peer.OneCPU()
+	if err != nil {
+		return nil, err
+	}
 	var samples []record.Sample
 	for round := range s.rounds {
 		for _, w := range works {
 			if w.seldom && round >= s.seldom {
 				continue
 			}
-			b.pins = w.pins
+			b.cpus = nil
+			if w.pinned {
+				b.cpus = one
+			}
 			fmt.Fprintf(progress, "round %d of %d: %s\n", round+1, s.rounds, w.name)
 			for _, i := range rand.Perm(len(peers)) {
 				if w.can != nil && !w.can(peers[i]) {
@@ -65,24 +77,23 @@ func (s size) measure(ctx context.Context, works []work, peers []peer.Peer, prog
 	return samples, nil
 }
 
-// fileLimit is how many files each process may have open, and filesEach what a
-// connection takes of them with the neediest peer.
-const (
-	fileLimit = 100_000
-	filesEach = 7
-)
+// fileLimit is how many files each process may have open, if we may have it
+// so: enough for ten thousand connections through any of the peers.
+const fileLimit = 100_000
 
 // raiseFileLimit sets that limit, or the highest that we may have, and answers
 // it. Children inherit it.
-func raiseFileLimit() (uint64, error) {
+func raiseFileLimit() (int, error) {
 	var now syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &now); err != nil {
 		return 0, fmt.Errorf("cannot tell how many files may be open: %w", err)
 	}
-	for _, want := range []syscall.Rlimit{{Cur: fileLimit, Max: max(fileLimit, now.Max)}, {Cur: min(fileLimit, now.Max), Max: now.Max}} {
-		if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want) == nil {
-			return want.Cur, nil
+	want := syscall.Rlimit{Cur: fileLimit, Max: max(fileLimit, now.Max)}
+	if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want) != nil { // CAP_SYS_RESOURCE, setrlimit(2)
+		want = syscall.Rlimit{Cur: min(fileLimit, now.Max), Max: now.Max}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want); err != nil {
+			return 0, fmt.Errorf("cannot have %d files open: %w", want.Cur, err)
 		}
 	}
-	return now.Cur, nil
+	return int(want.Cur), nil
 }

@@ -15,8 +15,6 @@ import (
 	"github.com/tiproxy/tiproxy/bench/peer"
 )
 
-const second = time.Second
-
 // bench starts what a piece of work needs.
 type bench struct {
 	plan
@@ -24,11 +22,8 @@ type bench struct {
 	self string          // our own program, which is the backend and the load, too
 	dir  string          // for files of peers
 	port int             // the last one that was given out
-	pins pins            // of the present piece of work
+	cpus []int           // on which the present piece of work is to be done; nil: all
 }
-
-// pins are the CPUs that processes may run on; nil: all.
-type pins struct{ peer, ends []int }
 
 func newBench(ctx context.Context, p plan) (*bench, error) {
 	self, err := os.Executable()
@@ -86,7 +81,7 @@ func (b *bench) up(p peer.Peer, kind string, s peer.Setup) (*stand, error) {
 	if s.Command != nil {
 		s.Command = append(s.Command, kind, s.Backend)
 	}
-	if st.proxy, err = p.Start(b.dir, b.pins.peer, s); err != nil {
+	if st.proxy, err = p.Start(b.dir, b.cpus, s); err != nil {
 		st.down()
 		return nil, err
 	}
@@ -103,7 +98,7 @@ func (b *bench) up(p peer.Peer, kind string, s peer.Setup) (*stand, error) {
 
 // backend starts one and returns when it listens.
 func (b *bench) backend(kind, address string) (*peer.Process, error) {
-	p, err := peer.Run("backend", b.dir, b.pins.ends, b.self, "backend", kind, address)
+	p, err := peer.Run("backend", b.dir, b.cpus, b.self, "backend", kind, address)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +137,7 @@ func (b *bench) load(st *stand, spec load.Spec, stage load.Stage) (load.Result, 
 	if err != nil {
 		return load.Result{}, err
 	}
-	p, err := peer.Run("load", b.dir, b.pins.ends, b.self, "load", string(arg))
+	p, err := peer.Run("load", b.dir, b.cpus, b.self, "load", string(arg))
 	if err != nil {
 		return load.Result{}, err
 	}

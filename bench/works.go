@@ -20,7 +20,9 @@ type plan struct {
 	line   int           // clients in line
 	forks  int           // the most connections where each has a process
 	trials int           // of a cold start and of a thaw
-	idle   time.Duration // for how long nothing happens
+	calm   time.Duration // after which a program is taken to do nothing any more
+	idle   time.Duration // for how long it is then looked at
+	files  int           // that a process may have open
 }
 
 // values are what a measurement gives, by key, in seconds, bytes and pieces.
@@ -31,7 +33,7 @@ type work struct {
 	name    string
 	seldom  bool                 // it takes long: in some rounds only
 	can     func(peer.Peer) bool // nil: every peer
-	pins    pins                 // the zero value: the scheduler decides
+	pinned  bool                 // peer, backend and load on one CPU; else the scheduler decides
 	measure func(*bench, peer.Peer) (values, error)
 }
 
@@ -40,6 +42,7 @@ type work struct {
 var works = []work{
 	{name: record.HalfClose, measure: halfClose},
 	{name: "requests-1", measure: throughput(load.Requests, 1, 10_000)},
+	{name: "requests-1-pinned", pinned: true, measure: throughput(load.Requests, 1, 10_000)},
 	{name: "requests-64", measure: throughput(load.Requests, 64, 10_000)},
 	{name: "connects-32", measure: throughput(load.Connects, 32, 10_000)},
 	{name: "up-1", measure: throughput(load.Up, 1, 1e9)},
@@ -68,12 +71,12 @@ func halfClose(b *bench, p peer.Peer) (values, error) {
 // throughput is how fast a load gets through, and the peer's CPU time for a
 // number of its units.
 func throughput(kind load.Kind, connections int, units float64) func(*bench, peer.Peer) (values, error) {
-	to := backend.Echo
-	if kind == load.Up || kind == load.Down {
+	to, bulk := backend.Echo, kind == load.Up || kind == load.Down
+	if bulk {
 		to = backend.Stream
 	}
 	return func(b *bench, p peer.Peer) (values, error) {
-		st, err := b.up(p, to, peer.Setup{Most: 100})
+		st, err := b.up(p, to, peer.Setup{Most: 100, Bulk: bulk})
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +94,7 @@ func throughput(kind load.Kind, connections int, units float64) func(*bench, pee
 		if p.Name != peer.None {
 			v["cpu"] = (after - before).Seconds() / float64(res.Units) * units
 		}
-		if l := res.Latency; to == backend.Echo {
+		if l := res.Latency; !bulk {
 			v["p50"], v["p99"], v["p999"] = l.P50.Seconds(), l.P99.Seconds(), l.P999.Seconds()
 		}
 		return v, err
@@ -145,12 +148,18 @@ func (b *bench) grow(st *stand, spec load.Spec) (values, load.Result, error) {
 	return v, res, nil
 }
 
+// fitting is how many of n connections fit through a peer here.
+func (b *bench) fitting(n int, p peer.Peer) int {
+	const spare = 100 // files that a process needs besides
+	if p.Forks {
+		return min(n, b.forks)
+	}
+	return min(n, (b.files-spare)/p.Files)
+}
+
 // quiet is what a connection costs on which nothing happens.
 func quiet(b *bench, p peer.Peer) (values, error) {
-	n := b.quiet
-	if p.Forks {
-		n = min(n, b.forks)
-	}
+	n := b.fitting(b.quiet, p)
 	st, err := b.up(p, backend.Echo, peer.Setup{Most: n})
 	if err != nil {
 		return nil, err
@@ -162,12 +171,13 @@ func quiet(b *bench, p peer.Peer) (values, error) {
 
 // line is what a client in line costs, and how fast the line moves.
 func line(b *bench, p peer.Peer) (values, error) {
-	st, err := b.up(p, backend.Echo, peer.Setup{Most: b.line, AtOnce: 1})
+	n := b.fitting(b.line, p)
+	st, err := b.up(p, backend.Echo, peer.Setup{Most: n, AtOnce: 1})
 	if err != nil {
 		return nil, err
 	}
 	defer st.down()
-	v, res, err := b.grow(st, load.Spec{Kind: load.Line, Connections: b.line})
+	v, res, err := b.grow(st, load.Spec{Kind: load.Line, Connections: n})
 	if err != nil {
 		return nil, err
 	}
@@ -274,6 +284,9 @@ func idle(b *bench, p peer.Peer) (values, error) {
 		return nil, err
 	}
 	defer st.down()
+	if err := b.pause(b.calm); err != nil {
+		return nil, err
+	}
 	tree := st.proxy.Tree()
 	wakeups, err := tree.Wakeups()
 	if err != nil {
@@ -283,10 +296,8 @@ func idle(b *bench, p peer.Peer) (values, error) {
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-time.After(b.idle):
-	case <-b.ctx.Done():
-		return nil, b.ctx.Err()
+	if err := b.pause(b.idle); err != nil {
+		return nil, err
 	}
 	cpuNow, err := tree.CPU()
 	if err != nil {
@@ -302,6 +313,16 @@ func idle(b *bench, p peer.Peer) (values, error) {
 		"cpu":     (cpuNow - cpu).Seconds() / b.idle.Seconds(),
 		"rss":     float64(m.RSS), "pss": float64(m.PSS),
 	}, err
+}
+
+// pause lets time pass.
+func (b *bench) pause(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-b.ctx.Done():
+		return b.ctx.Err()
+	}
 }
 
 // median of what is not empty.

@@ -125,13 +125,11 @@ func line(s Spec, stage Stage) (Result, error) {
 	if err := stage(); err != nil {
 		return Result{}, err
 	}
-	if n := len(replies); n != 1 {
-		return Result{}, fmt.Errorf("%w: %d clients are served where one is to be", errLost, n)
-	}
 	return letThrough(conns, replies)
 }
 
-// letThrough closes each connection when its reply is there.
+// letThrough closes each connection when its reply is there. Only then may
+// there be another one.
 func letThrough(conns []net.Conn, replies <-chan served) (Result, error) {
 	var res Result
 	begin := time.Now()
@@ -143,6 +141,9 @@ func letThrough(conns []net.Conn, replies <-chan served) (Result, error) {
 		case r := <-replies:
 			if r.err != nil {
 				return res, r.err
+			}
+			if n := len(replies); n > 0 {
+				return res, fmt.Errorf("%w: %d clients were served at once", errCrowded, 1+n)
 			}
 			if r.place < last {
 				res.Overtaken++
@@ -158,7 +159,6 @@ func letThrough(conns []net.Conn, replies <-chan served) (Result, error) {
 			return res, fmt.Errorf("%w: %d clients are still in line", errLost, len(conns)-int(res.Units))
 		}
 	}
-	res.Took = time.Since(begin)
-	res.Rate = float64(res.Units) / res.Took.Seconds()
+	res.Rate = float64(res.Units) / time.Since(begin).Seconds()
 	return res, nil
 }

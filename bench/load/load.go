@@ -41,19 +41,22 @@ type Spec struct {
 
 // Result is what was done.
 type Result struct {
-	Units     uint64        // in all, warming up included
-	Rate      float64       // units per second, without warming up
-	Latency   Latency       // of Requests and Connects
-	Overtaken int           `json:",omitempty"` // clients of Line that were served after one who had come later
-	Fault     string        `json:",omitempty"` // wrong bytes, a lost reply: the figures are worth nothing
-	Took      time.Duration // of the part that Rate is about
+	Units     uint64  // in all, warming up included
+	Rate      float64 // units per second, without warming up
+	Latency   Latency // of Requests and Connects
+	Overtaken int     `json:",omitempty"` // clients of Line that were served after one who had come later
+	Fault     string  `json:",omitempty"` // wrong bytes, a lost reply: the figures are worth nothing
 }
 
 // patience is how long a reply may take before it counts as lost.
 const patience = 10 * time.Second
 
-// errLost: the reply did not come.
-var errLost = errors.New("reply lost")
+var (
+	// errLost: the reply did not come.
+	errLost = errors.New("reply lost")
+	// errCrowded: the proxy has let in more clients than it should.
+	errCrowded = errors.New("limit not kept")
+)
 
 // Stage is called by Quiet and Line whenever connections are as they are to be
 // measured; the work goes on when it returns.
@@ -77,7 +80,7 @@ func Run(s Spec, stage Stage) (Result, error) {
 
 // isFault tells what a proxy did from what the benchmark could not do.
 func isFault(err error) bool {
-	return errors.Is(err, wire.ErrWrong) || errors.Is(err, errLost)
+	return errors.Is(err, wire.ErrWrong) || errors.Is(err, errLost) || errors.Is(err, errCrowded)
 }
 
 // Serve is Run for a process of its own: the stages and then the result are

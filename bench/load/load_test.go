@@ -12,6 +12,7 @@ import (
 
 	"github.com/tiproxy/tiproxy/bench/backend"
 	"github.com/tiproxy/tiproxy/bench/load"
+	"github.com/tiproxy/tiproxy/bench/wire"
 )
 
 // serve starts a backend of a kind, and answers where.
@@ -133,27 +134,79 @@ func TestAProxyThatDoesItWrongIsFound(t *testing.T) {
 		{"down, wrong byte", load.Down, backend.Stream, false, flip, "wrong bytes"},
 		{"down, hung up", load.Down, backend.Stream, false, hangUp, "reply lost"},
 		{"up, hung up", load.Up, backend.Stream, false, hangUp, "reply lost"},
+		{"up, another count", load.Up, backend.Stream, false, func(b []byte) error { b[0] ^= 1; return nil }, "wrong bytes"},
 		{"late, hung up at the half-close", load.Late, backend.Stream, true, nothing, "reply lost"},
 		{"late, wrong byte", load.Late, backend.Stream, false, flip, "reply lost"},
 		{"quiet, wrong byte", load.Quiet, backend.Echo, false, flip, "wrong bytes"},
 		{"quiet, hung up", load.Quiet, backend.Echo, false, hangUp, "reply lost"},
-		{"line, more than one at once", load.Line, backend.Echo, false, nothing, "where one is to be"},
+		{"line, more than one at once", load.Line, backend.Echo, false, nothing, "limit not kept"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			stages := 0
-			spec := load.Spec{Kind: tt.kind, Address: proxy(t, serve(t, tt.to), tt.deaf, tt.mangle), Connections: 3, Time: 30 * time.Millisecond}
-			res, err := load.Run(spec, func() error {
-				// At the last stage of a line the replies have to be there.
-				if stages++; tt.kind == load.Line && stages == 2 {
-					_, err := load.First(spec.Address)
-					return err
-				}
-				return nil
-			})
+			spec := load.Spec{Kind: tt.kind, Address: proxy(t, serve(t, tt.to), tt.deaf, tt.mangle), Connections: 20, Time: 30 * time.Millisecond}
+			res, err := load.Run(spec, func() error { return nil })
 			if err != nil || !strings.Contains(res.Fault, tt.want) {
 				t.Errorf("got %+v and %v, want the fault %q", res, err, tt.want)
 			}
 		})
+	}
+}
+
+// oneByOne serves clients in an order, by their places: each is answered when
+// the one before has left. The first is always served at once, the others when
+// all are there.
+func oneByOne(t *testing.T, order ...int) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	serve := func(conn net.Conn) error {
+		message := make([]byte, wire.MessageSize)
+		if _, err := io.ReadFull(conn, message); err != nil {
+			return err
+		}
+		_, err := conn.Write(message)
+		return err
+	}
+	go func() {
+		var line []net.Conn
+		for range order {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			if line = append(line, conn); len(line) == 1 && serve(conn) != nil {
+				return
+			}
+		}
+		for i, place := range order {
+			if i > 0 && serve(line[place]) != nil {
+				return
+			}
+			_, _ = line[place].Read(make([]byte, 1)) // it leaves
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestThoseOvertakenInLineAreCounted(t *testing.T) {
+	for _, tt := range []struct {
+		order []int
+		want  int
+	}{
+		{[]int{0, 1, 2, 3}, 0},
+		{[]int{0, 2, 1, 3}, 1},
+		{[]int{0, 3, 2, 1}, 2},
+		{[]int{0, 3, 1, 2}, 2},
+	} {
+		spec := load.Spec{Kind: load.Line, Address: oneByOne(t, tt.order...), Connections: len(tt.order)}
+		stages := 0
+		res, err := load.Run(spec, func() error { stages++; return nil })
+		if err != nil || res.Fault != "" || res.Units != 4 || res.Overtaken != tt.want || stages != 2 {
+			t.Errorf("the order %v gave %+v and %v after %d stages, want %d overtaken", tt.order, res, err, stages, tt.want)
+		}
 	}
 }
 

@@ -36,8 +36,7 @@ func bulk(s Spec, _ Stage) (Result, error) {
 		res.Units += f.got
 		errs = append(errs, f.err)
 	}
-	res.Took = time.Since(begin)
-	res.Rate = float64(res.Units) / res.Took.Seconds()
+	res.Rate = float64(res.Units) / time.Since(begin).Seconds()
 	return res, errors.Join(errs...)
 }
 

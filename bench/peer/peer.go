@@ -2,8 +2,8 @@
 // for a piece of work, and what its whole process tree costs while it runs.
 //
 // Each is taken as its package ships it, with as much set as the work needs:
-// limits high enough, the backend's address, and a client's half-close kept
-// where that can be set.
+// limits high enough, the backend's address, a client's half-close kept where
+// that can be set, and for bulk what makes it faster there.
 package peer
 
 import (
@@ -18,6 +18,7 @@ type Setup struct {
 	Backend string   // address of the backend
 	Most    int      // connections that must fit
 	AtOnce  int      // sessions that may be at the backend, the others wait; 0: no limit
+	Bulk    bool     // much will flow: large buffers or splice, for those who have to be told
 	Command []string // of a backend that is to be started for the first client; nil: it runs
 	Freeze  bool     // between two clients, the backend is frozen rather than stopped
 	Config  string   // where the text of Peer.config stands; set by Start
@@ -32,6 +33,7 @@ type Peer struct {
 	Queues bool // it knows Setup.AtOnce
 	Starts bool // it knows Setup.Command and Freeze
 	Forks  bool // it has a process for each connection
+	Files  int  // that it opens for a connection, or with no proxy those of the client
 
 	version []string // arguments that make it print one; nil: asked of dpkg
 	args    func(Setup) []string
@@ -47,18 +49,18 @@ const (
 // All peers, in the order of the tables; tiproxy is the path of ours.
 func All(tiproxy string) []Peer {
 	return []Peer{
-		{Name: None},
-		{Name: Tiproxy, Program: tiproxy, Queues: true, Starts: true, version: []string{"--version"}, args: tiproxyArgs},
-		{Name: "HAProxy", Package: "haproxy", Program: "haproxy", Queues: true,
+		{Name: None, Files: 1},
+		{Name: Tiproxy, Program: tiproxy, Files: 2, Queues: true, Starts: true, version: []string{"--version"}, args: tiproxyArgs},
+		{Name: "HAProxy", Package: "haproxy", Program: "haproxy", Files: 2, Queues: true,
 			args:   func(s Setup) []string { return []string{"-db", "-f", s.Config} },
 			config: haproxyConfig},
-		{Name: "nginx", Package: "libnginx-mod-stream", Program: "/usr/sbin/nginx",
+		{Name: "nginx", Package: "libnginx-mod-stream", Program: "/usr/sbin/nginx", Files: 2,
 			args:   func(s Setup) []string { return []string{"-c", s.Config, "-e", "stderr"} },
 			config: nginxConfig},
-		{Name: "socket-proxyd", Package: "systemd", Program: "systemd-socket-activate", args: func(s Setup) []string {
+		{Name: "socket-proxyd", Package: "systemd", Program: "systemd-socket-activate", Files: 6, args: func(s Setup) []string {
 			return []string{"-l", s.Listen, "/lib/systemd/systemd-socket-proxyd", fmt.Sprintf("--connections-max=%d", s.Most+1), s.Backend}
 		}},
-		{Name: "socat", Package: "socat", Program: "socat", Forks: true, args: socatArgs},
+		{Name: "socat", Package: "socat", Program: "socat", Files: 2, Forks: true, args: socatArgs},
 	}
 }
 
@@ -75,9 +77,12 @@ func tiproxyArgs(s Setup) []string {
 }
 
 func haproxyConfig(s Setup) string {
-	limit := ""
+	limit, splice := "", ""
 	if s.AtOnce > 0 {
 		limit = fmt.Sprintf(" maxconn %d", s.AtOnce)
+	}
+	if s.Bulk {
+		splice = "option splice-auto"
 	}
 	return fmt.Sprintf(`global
 	maxconn %d
@@ -87,33 +92,43 @@ defaults
 	timeout client 1h
 	timeout server 1h
 	timeout queue 1h
+	%s
 listen bench
 	bind %s
 	server backend %s%s
-`, s.Most+10, s.Listen, s.Backend, limit)
+`, s.Most+10, splice, s.Listen, s.Backend, limit)
 }
 
 func nginxConfig(s Setup) string {
+	buffer := "16k" // the default
+	if s.Bulk {
+		buffer = "64k"
+	}
 	return fmt.Sprintf(`load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 daemon off;
 pid %s.pid;
 worker_processes auto;
-worker_rlimit_nofile %d;
 events { worker_connections %d; }
 stream {
 	server {
 		listen %s;
 		proxy_pass %s;
 		proxy_half_close on;
+		proxy_buffer_size %s;
 		proxy_timeout 1h;
 	}
 }
-`, s.Config, 2*s.Most+1000, 2*s.Most+100, s.Listen, s.Backend)
+`, s.Config, 2*s.Most+100, s.Listen, s.Backend, buffer)
 }
 
 func socatArgs(s Setup) []string {
 	host, port, _ := strings.Cut(s.Listen, ":")
+	buffer := "8192" // the default
+	if s.Bulk {
+		buffer = "65536"
+	}
 	return []string{
+		"-b", buffer,
 		"-t", "10", // after one side's end, seconds of silence of the other
 		fmt.Sprintf("TCP4-LISTEN:%s,bind=%s,reuseaddr,fork,backlog=4096,nodelay", port, host),
 		"TCP4:" + s.Backend + ",nodelay",

@@ -75,6 +75,19 @@ func Run(name, dir string, cpus []int, argv ...string) (*Process, error) {
 	return p, nil
 }
 
+// OneCPU answers the first of those that we may run on.
+func OneCPU() ([]int, error) {
+	var ours unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &ours); err != nil {
+		return nil, fmt.Errorf("cannot tell on which CPUs we run: %w", err)
+	}
+	for cpu := 0; ; cpu++ {
+		if ours.IsSet(cpu) {
+			return []int{cpu}, nil
+		}
+	}
+}
+
 // on calls start with this thread bound to cpus: a child inherits that
 // (sched_setaffinity(2)).
 func on(cpus []int, start func() error) error {
@@ -105,22 +118,23 @@ func (p *Process) Until(what string, ready func() error) error {
 		select {
 		case end := <-p.ended:
 			p.ended <- end
-			return fmt.Errorf("%s has ended (%v); its last words: %s", p.name, end, p.lastWords())
+			return fmt.Errorf("%s has ended (%v); its last words: %q", p.name, end, p.lastWords())
 		case <-time.After(time.Millisecond):
 		}
 		if time.Since(begin) > 10*time.Second {
-			return fmt.Errorf("%s took too long: %s: %w; its last words: %s", p.name, what, err, p.lastWords())
+			return fmt.Errorf("%s took too long: %s: %w; its last words: %q", p.name, what, err, p.lastWords())
 		}
 	}
 }
 
-// lastWords are the end of its stderr.
+// lastWords are the last line of its stderr.
 func (p *Process) lastWords() string {
 	text, err := os.ReadFile(p.errors)
 	if err != nil {
 		return err.Error()
 	}
-	return strings.TrimSpace(string(text[max(0, len(text)-500):]))
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
 }
 
 // Stop ends the process and what it started, and returns when it is gone.
@@ -143,7 +157,7 @@ func (p *Process) Wait() error {
 	end := <-p.ended
 	p.ended <- end
 	if end != nil {
-		return fmt.Errorf("%s has ended with %w; its last words: %s", p.name, end, p.lastWords())
+		return fmt.Errorf("%s has ended with %w; its last words: %q", p.name, end, p.lastWords())
 	}
 	return nil
 }

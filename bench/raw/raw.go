@@ -128,12 +128,12 @@ func (p *Poll) set(op, fd int, id, events uint32) error {
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
-// Wait calls each with the ids of those ready, after at most timeout
-// milliseconds (-1: for ever). It answers how many there were.
+// Wait calls each with the ids of those ready. It answers how many there were:
+// none when nothing has happened for timeout milliseconds (-1: wait for ever).
 func (p *Poll) Wait(timeout int, each func(id uint32)) (int, error) {
 	n, err := unix.EpollWait(p.fd, p.events, timeout)
-	if err == unix.EINTR {
-		return 0, nil
+	for err == unix.EINTR {
+		n, err = unix.EpollWait(p.fd, p.events, timeout)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("cannot wait for events: %w", err)

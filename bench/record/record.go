@@ -21,7 +21,7 @@ type Run struct {
 	Rounds   int
 	Machine  Machine
 	Peers    []Peer
-	Samples  []Sample // in the order of measuring
+	Samples  []Sample `json:",omitempty"` // in the order of measuring
 }
 
 // Machine is where it ran.

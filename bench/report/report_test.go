@@ -68,7 +68,7 @@ func TestTables(t *testing.T) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	}
-	for _, want := range []string{"tiproxy revision abc", "2030-01-02 03:04 UTC", "✗ wrong: reply lost."} {
+	for _, want := range []string{"tiproxy revision abc", "2030-01-02 03:04 UTC", "✗ wrong does not count: reply lost."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

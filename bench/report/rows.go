@@ -43,6 +43,7 @@ var best = goal{ratio: 1}
 var sections = []section{
 	{title: "Speed", chart: "speed", text: "Medians of all rounds; ± is half the distance of the quartiles. More is better.", rows: []row{
 		{"requests-1", "rate", "requests, 1 connection, 1000/s", perSecond, false, best},
+		{"requests-1-pinned", "rate", "requests, 1 connection, all on one CPU, 1000/s", perSecond, false, best},
 		{"requests-64", "rate", "requests, 64 connections, 1000/s", perSecond, false, goal{ratio: 1.2}},
 		{"connects-32", "rate", "connect, request, close, 32 at once, 1000/s", perSecond, false, best},
 		{"up-1", "rate", "bulk to the backend, 1 flow, GB/s", gigabytes, false, best},
@@ -52,6 +53,7 @@ var sections = []section{
 	}},
 	{title: "CPU", chart: "cpu", text: "CPU time of the proxy's whole process tree, in seconds. Less is better.", rows: []row{
 		{"requests-1", "cpu", "10,000 requests, 1 connection", 1, true, best},
+		{"requests-1-pinned", "cpu", "10,000 requests, 1 connection, all on one CPU", 1, true, best},
 		{"requests-64", "cpu", "10,000 requests, 64 connections", 1, true, best},
 		{"connects-32", "cpu", "10,000 connections, 32 at once", 1, true, best},
 		{"up-1", "cpu", "1 GB to the backend, 1 flow", 1, true, best},
@@ -89,7 +91,7 @@ var sections = []section{
 		{"thaw", "warm", "the first byte from a running backend, ms", millis, true, goal{}},
 		{"thaw", "first", "the first byte from a frozen backend, ms", millis, true, goal{}},
 	}},
-	{title: "Nobody there", text: "After a first client.", rows: []row{
+	{title: "Nobody there", text: "After a first client has gone and some seconds have passed.", rows: []row{
 		{"idle", "wakeups", "threads woken, 1/s", 1, true, goal{}},
 		{"idle", "cpu", "CPU, ms in a minute", 60 * millis, true, goal{}},
 		{"idle", "rss", "resident memory of the process tree, MB", 1e-6, true, goal{}},

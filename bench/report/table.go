@@ -30,7 +30,7 @@ func Text(w io.Writer, run *record.Run) error {
 	}
 	for _, p := range run.Peers {
 		if fault := faults[p.Name]; fault != "" {
-			fmt.Fprintf(&b, "\n✗ %s: %s. Its figures do not count.\n", p.Name, fault)
+			fmt.Fprintf(&b, "\n✗ %s does not count: %s.\n", p.Name, fault)
 		}
 	}
 	_, err := io.WriteString(w, b.String())

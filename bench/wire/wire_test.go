@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -45,15 +46,16 @@ func TestWhatIsWrongIsSeen(t *testing.T) {
 		stream []byte
 		want   error
 	}{
-		"the flow of another":  {flow(t, 6), wire.ErrWrong},
-		"a page was lost":      {cut(8192, 12288), wire.ErrWrong},
-		"a pipe was lost":      {cut(65536, 131072), wire.ErrWrong},
-		"a byte was lost":      {cut(100, 101), wire.ErrWrong},
-		"a page came twice":    {append(bytes.Clone(whole[:8192]), whole[4096:]...), wire.ErrWrong},
-		"a length is too long": {append([]byte{1, 2, 3, 4, 5, 6, 7, 8}, whole[8:]...), wire.ErrWrong},
-		"the end is missing":   {whole[:len(whole)-8], io.EOF},
-		"broken off":           {whole[:1<<20], io.EOF},
-		"nothing":              {nil, io.EOF},
+		"the flow of another":   {flow(t, 6), wire.ErrWrong},
+		"a page was lost":       {cut(8192, 12288), wire.ErrWrong},
+		"a pipe was lost":       {cut(65536, 131072), wire.ErrWrong},
+		"a byte was lost":       {cut(100, 101), wire.ErrWrong},
+		"a page came twice":     {append(bytes.Clone(whole[:8192]), whole[4096:]...), wire.ErrWrong},
+		"a length is too long":  {append([]byte{1, 2, 3, 4, 5, 6, 7, 8}, whole[8:]...), wire.ErrWrong},
+		"a length is too short": {slices.Concat([]byte{0, 16, 0, 0, 0, 0, 0, 0}, whole[8:8+16*256], make([]byte, 8)), wire.ErrWrong},
+		"the end is missing":    {whole[:len(whole)-8], io.EOF},
+		"broken off":            {whole[:1<<20], io.EOF},
+		"nothing":               {nil, io.EOF},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := wire.Receive(bytes.NewReader(tt.stream), 5); !errors.Is(err, tt.want) {
