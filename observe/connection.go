@@ -13,13 +13,17 @@ import (
 func (o *Observer) Connection(e proxy.Event) {
 	switch e := e.(type) {
 	case proxy.WaitEvent:
-		o.tell(logrus.DebugLevel, &clientWaits, o.about(e.Client), "waits in line")
+		if o.log.IsLevelEnabled(logrus.DebugLevel) {
+			o.tell(logrus.DebugLevel, &clientWaits, o.about(e.Client), "waits in line")
+		}
 		o.remind(lineForms.Event, 1, logrus.InfoLevel, &lineForms, fields{},
 			"clients wait in line, because MaxConnections= (--connections) lets no more in at once")
 	case proxy.AdmitEvent:
-		f := o.about(e.Client)
-		f[keyWait] = e.Waited
-		o.tell(logrus.DebugLevel, &clientEnters, f, "is let in")
+		if o.log.IsLevelEnabled(logrus.DebugLevel) {
+			f := o.about(e.Client)
+			f[keyWait] = e.Waited
+			o.tell(logrus.DebugLevel, &clientEnters, f, "is let in")
+		}
 	case proxy.EndEvent:
 		o.ended(e)
 	case proxy.StarvedEvent:

@@ -18,6 +18,10 @@ import (
 // it sends with the first packet.
 var announcePatience = 10 * time.Second
 
+// soon is how long a client may be on its way to a backend that is ready:
+// watching it from the beginning would cost as much as connecting it.
+const soon = 5 * time.Millisecond
+
 // welcome takes in an accepted connection, and tells whether it was not denied.
 // The front calls it, so that the turns are dealt out in the order of accepting.
 func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) bool {
@@ -173,16 +177,41 @@ func (p *Proxy) letIn(c *client) {
 	c.stage = Entering
 	c.approach.leave = leave
 	c.entered = p.clock()
-	err := p.front.watch(c)
+	if !c.approach.watched {
+		if err := p.hasLeft(c); err != nil {
+			leave(err)
+			p.conclude(c, err)
+			return
+		}
+		c.approach.clock = time.AfterFunc(soon, func() { p.watchOn(c) })
+	}
 	go func() {
 		defer leave(nil)
 		p.cfg.Events(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
-		if err != nil {
-			p.end(c, err)
-			return
-		}
 		p.serve(ctx, c)
 	}()
+}
+
+// hasLeft asks the kernel whether a client that is not watched has left, and
+// answers why.
+func (p *Proxy) hasLeft(c *client) error {
+	all := [1]unix.PollFd{{Fd: c.fd, Events: unix.POLLRDHUP}}
+	if _, err := unix.Poll(all[:], 0); err != nil {
+		return nil
+	}
+	return p.departure(c, uint32(uint16(all[0].Revents)))
+}
+
+// watchOn has a client looked after whose way to the backend takes longer.
+func (p *Proxy) watchOn(c *client) {
+	p.mu.Lock()
+	defer p.unlock()
+	if c.stage != Entering {
+		return
+	}
+	if err := p.front.watch(c); err != nil {
+		p.dismiss(c, err)
+	}
 }
 
 // Moved implements gate.Waiter: the wait is over.
@@ -232,15 +261,23 @@ func (p *Proxy) lookAfter(number uint64, events uint32) {
 			return
 		}
 	}
-	bytes := unread(int(c.fd))
-	switch {
-	case events&epoll.Err != 0:
-		p.dismiss(c, whyReset(int(c.fd)))
-	case hungUp && (rules.AbortOnClose || bytes == 0):
-		p.dismiss(c, ErrHungUp)
-	case c.stage == Silent && bytes > 0:
+	if why := p.departure(c, events); why != nil {
+		p.dismiss(c, why)
+	} else if c.stage == Silent && unread(int(c.fd)) > 0 {
 		p.lineUp(rules, c)
 	}
+}
+
+// departure tells why a client has left of which epoll or poll says so much;
+// nil: it is still there.
+func (p *Proxy) departure(c *client, events uint32) error {
+	switch hungUp := events&(epoll.RdHup|epoll.Hup) != 0; {
+	case events&epoll.Err != 0:
+		return whyReset(int(c.fd))
+	case hungUp && (p.rules.Load().AbortOnClose || unread(int(c.fd)) == 0):
+		return ErrHungUp
+	}
+	return nil
 }
 
 // readHeader takes in a PROXY header, and tells whether it was whole. What

@@ -69,7 +69,7 @@ const (
 // under Proxy.mu.
 type approach struct {
 	local   sockaddr.Addr           // what it connected to, as its PROXY header says; zero: ask its socket
-	clock   *time.Timer             // of the stages announcing and silent; nil: none
+	clock   *time.Timer             // of the stages announcing and silent, and until it is watched in entering; nil: none
 	leave   context.CancelCauseFunc // ends the goroutine's work, in stage entering
 	cause   error                   // why it left, if the gate let it in at that moment; nil: it did not
 	watched bool                    // by the front
@@ -79,14 +79,19 @@ type approach struct {
 func (p *Proxy) serve(ctx context.Context, c *client) {
 	lease, fd, err := p.reach(ctx, c)
 	p.mu.Lock()
+	gone := context.Cause(ctx)
+	if err == nil && gone == nil && !c.approach.watched {
+		gone = p.hasLeft(c)
+	}
 	p.front.unwatch(c)
+	c.approach.stopClock()
 	p.mu.Unlock()
-	if err == nil && ctx.Err() != nil {
+	if err == nil && gone != nil {
 		// It left as the backend took the connection. Its reset was fetched
 		// from the socket by then, so the relay would see a mere half-close.
 		unix.Close(fd)
 		lease.Release()
-		err = context.Cause(ctx)
+		err = gone
 	}
 	if err != nil {
 		p.end(c, err)

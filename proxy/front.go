@@ -181,10 +181,10 @@ func (f *front) mayAccept() bool {
 // accept takes one client. The listeners are level-triggered: a backlog is
 // told again by the next Wait, so that several listeners take turns.
 func (f *front) accept(d *door) {
-	fd, sa, err := unix.Accept4(d.FD, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	fd, addr, err := sockaddr.Accept(d.FD)
 	switch err {
 	case nil:
-		if f.p.welcome(fd, d, sockaddr.From(sa)) {
+		if f.p.welcome(fd, d, addr) {
 			f.meter.Count(f.p.clock())
 		}
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:

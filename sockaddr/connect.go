@@ -3,7 +3,9 @@ package sockaddr
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,14 +24,17 @@ func Connect(ctx context.Context, a Addr) (fd int, err error) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	err = unix.Connect(fd, a.Sockaddr())
-	switch {
-	case err != unix.EINPROGRESS && err != unix.EINTR: // UNIX: connected, or not
-	case isSettled(uintptr(fd)): // over loopback the handshake is done by now
-		err = pendingError(fd)
-	default:
-		fd, err = finish(ctx, fd)
+	if err == unix.EINPROGRESS || err == unix.EINTR { // else UNIX: connected, or not
+		switch state(fd) { // over loopback the handshake is done by now
+		case unix.POLLOUT:
+			err = nil
+		case 0:
+			fd, err = finish(ctx, fd)
+		default:
+			err = pendingError(fd)
+		}
 	}
-	if err == nil && a.IsIP() && isSelf(fd) {
+	if err == nil && mayBeSelf(a) && isSelf(fd) {
 		err = unix.ECONNREFUSED
 	}
 	if err != nil {
@@ -67,9 +72,16 @@ func finish(ctx context.Context, fd int) (int, error) {
 }
 
 // isSettled tells whether a connect has come to its end, good or bad.
-func isSettled(fd uintptr) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
-	return n > 0 && err == nil
+func isSettled(fd uintptr) bool { return state(int(fd)) != 0 }
+
+// state is what poll(2) says of a connecting socket: 0 while it is under way,
+// POLLOUT alone when it succeeded, more when it failed.
+func state(fd int) int16 {
+	all := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	if _, err := unix.Poll(all[:], 0); err != nil {
+		return 0
+	}
+	return all[0].Revents
 }
 
 // outcome answers a second fd of a socket whose connect has come to its end.
@@ -88,6 +100,33 @@ func pendingError(fd int) error {
 	}
 	return err
 }
+
+// mayBeSelf tells whether a socket that connects to a could be given a's own
+// port: only then is it worth asking.
+func mayBeSelf(a Addr) bool {
+	if !a.IsIP() {
+		return false
+	}
+	ports := ephemeral()
+	return a.IP.Port() >= ports.first && a.IP.Port() <= ports.last
+}
+
+type portRange struct{ first, last uint16 }
+
+// ephemeral are the ports that the kernel gives to sockets which connect
+// (ip(7), ip_local_port_range), as they were when it was first asked; all, if
+// it does not tell.
+var ephemeral = sync.OnceValue(func() portRange {
+	r := portRange{0, math.MaxUint16}
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &r.first, &r.last)
+	}
+	if err != nil {
+		return portRange{0, math.MaxUint16}
+	}
+	return r
+})
 
 // isSelf tells whether a socket is connected to itself, which happens when a
 // dead port in the ephemeral range is tried again and again (TCP's
