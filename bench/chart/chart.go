@@ -8,6 +8,7 @@ import (
 	"html"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -153,7 +154,7 @@ func (p Panel) scale(b *strings.Builder) func(float64) int {
 	ground := head + len(p.Bars)*line
 	for e := first; e <= last; e++ {
 		x := at(math.Pow(10, e))
-		fmt.Fprintf(b, `<path class="grid" d="M%d %dV%d"/><text class="small" x="%[1]d" y="%[4]d">%[5]g</text>`+"\n", x, head-4, ground, ground+10, math.Pow(10, e))
+		fmt.Fprintf(b, `<path class="grid" d="M%d %dV%d"/><text class="small" x="%[1]d" y="%[4]d">%[5]s</text>`+"\n", x, head-4, ground, ground+10, strconv.FormatFloat(math.Pow(10, e), 'f', -1, 64))
 	}
 	return at
 }
