@@ -58,13 +58,9 @@ func (s *service) run() error {
 	if s.relay, err = relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering}); err != nil {
 		return err
 	}
-	rules, err := rulesOf(s.cfg)
-	if err != nil {
-		return exitWith(exitConfig, err)
-	}
 	s.metrics = metrics.New(s.measured())
 	s.hooks = hook.New(s.hooking(observer))
-	if s.proxy, err = proxy.New(s.proxying(observer, rules)); err != nil {
+	if s.proxy, err = proxy.New(s.proxying(observer)); err != nil {
 		return err
 	}
 	if s.noBackend == nil { // after the proxy, which its events may concern at once

@@ -57,8 +57,8 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 	}
 }
 
-func (s *service) proxying(o *observe.Observer, rules proxy.Rules) proxy.Config {
-	c := proxy.Config{Relay: s.relay, Backend: backend{s}, Rules: rules, Events: func(e proxy.Event) {
+func (s *service) proxying(o *observe.Observer) proxy.Config {
+	c := proxy.Config{Relay: s.relay, Backend: backend{s}, Rules: rulesOf(s.cfg), Events: func(e proxy.Event) {
 		o.Connection(e)
 		s.metrics.Connection(e)
 		s.hookConnection(e)
@@ -93,16 +93,7 @@ func (s *service) measured() metrics.Sources {
 	}
 }
 
-// rulesOf looks up the users and groups that a configuration names.
-func rulesOf(cfg *config.Config) (proxy.Rules, error) {
-	users, err := access.LookupUsers(cfg.Access.AllowUsers)
-	if err != nil {
-		return proxy.Rules{}, err
-	}
-	groups, err := access.LookupGroups(cfg.Access.AllowGroups)
-	if err != nil {
-		return proxy.Rules{}, err
-	}
+func rulesOf(cfg *config.Config) proxy.Rules {
 	g, a := &cfg.Gate, &cfg.Access
 	r := proxy.Rules{
 		Gate: gate.Options{
@@ -113,7 +104,7 @@ func rulesOf(cfg *config.Config) (proxy.Rules, error) {
 		},
 		Rate: gate.Rate(g.Rate),
 		Access: access.Rules{
-			AllowFrom: a.AllowFrom, DenyFrom: a.DenyFrom, Times: a.Times, Users: users, Groups: groups,
+			AllowFrom: a.AllowFrom, DenyFrom: a.DenyFrom, Times: a.Times, Users: a.AllowUsers, Groups: a.AllowGroups,
 		},
 		Trusted: a.AcceptProxy, TrustUnix: a.AcceptProxyUnix,
 		WakeOnData: cfg.Backend.WakeOn == config.WakeData, WakeTimeout: cfg.Backend.WakeTimeout,
@@ -132,7 +123,7 @@ func rulesOf(cfg *config.Config) (proxy.Rules, error) {
 	if g.OnTimeout == config.TimeoutReset {
 		r.OnLate.Kind = proxy.FarewellReset
 	}
-	return r, nil
+	return r
 }
 
 var farewells = map[string]proxy.FarewellKind{
