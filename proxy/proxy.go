@@ -130,7 +130,7 @@ var (
 	ErrQueueTimeout   = errors.New("the client waited longer than QueueTimeoutSec= (--queue-timeout) allows")
 	ErrSilent         = errors.New("the client said nothing within WakeTimeoutSec= (--wake-timeout)")
 	ErrUnannounced    = errors.New("no PROXY header came in time (AcceptProxy=)")
-	ErrKicked         = errors.New("ended by the administrator (kick)")
+	ErrKicked         = errors.New("an administrator wants it (kick)")
 	ErrStopping       = errors.New("tiproxy is stopping")
 )
 
