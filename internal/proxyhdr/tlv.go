@@ -11,7 +11,6 @@ import (
 // tlvSize is the size of a TLV without its value: type, and length of the value.
 const tlvSize = 3
 
-
 // checkTLVs walks the TLVs that follow the addresses of the header b, from at to
 // its end. They must fill that exactly, and each checksum among them must be
 // right; what else they say is not looked at.
