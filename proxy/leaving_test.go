@@ -134,13 +134,14 @@ func trickle(c io.Writer, during time.Duration) {
 }
 
 func TestOnLateResets(t *testing.T) {
+	const late = 500 * time.Millisecond // far longer than a busy machine takes to connect to the backend
 	for _, tt := range []struct {
 		name   string
 		change func(*Rules)
 		err    error
 	}{
-		{"SessionTimeout", func(r *Rules) { r.Gate.SessionTimeout = 20 * time.Millisecond }, ErrSessionTimeout},
-		{"SessionIdle", func(r *Rules) { r.SessionIdle = 20 * time.Millisecond }, ErrSessionIdle},
+		{"SessionTimeout", func(r *Rules) { r.Gate.SessionTimeout = late }, ErrSessionTimeout},
+		{"SessionIdle", func(r *Rules) { r.SessionIdle = late }, ErrSessionIdle},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBackend(t, echo)
