@@ -193,6 +193,9 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 	if c.generation != 0 && c.generation <= p.dead {
 		s.Gone()
 	}
+	if c.generation != 0 && c.generation <= p.severed {
+		s.Cut(false)
+	}
 	if c.fate != noFate {
 		s.Cut(c.fate == kicked || rules.OnLate.Kind == FarewellReset)
 	}

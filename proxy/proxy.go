@@ -107,6 +107,7 @@ type Proxy struct {
 	accepted uint64        // numbers the clients
 	denied   uint64        // counts those that the rules kept out
 	dead     uint64        // the last generation that is known to have ended
+	severed  uint64        // the last generation whose sessions were cut
 	after    []func()      // what to do once mu is given back; see unlock
 
 	hurry context.Context         // ends when those inside are to be cut
@@ -244,6 +245,7 @@ func (p *Proxy) BackendGone(generation uint64) {
 func (p *Proxy) Cut(generation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.severed = max(p.severed, generation)
 	p.eachOf(generation, func(s *relay.Session) { s.Cut(false) })
 }
 
