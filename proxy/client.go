@@ -34,6 +34,9 @@ const (
 	Ended
 )
 
+// speaks tells whether it is the client's turn to say something.
+func (s Stage) speaks() bool { return s == Announcing || s == Silent }
+
 // client is one accepted connection. Thousands of them may be joined and quiet,
 // so what only some need, or only until then, stands in approach.
 type client struct {
@@ -173,7 +176,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 	p.mu.Lock()
 	c.approach = nil
 	c.generation = lease.Generation()
-	c.stage = Joined
+	p.move(c, Joined)
 	p.mu.Unlock()
 	s, err := p.cfg.Relay.Join(int(c.fd), fd, terms, func(res relay.Result) {
 		go p.finish(c, lease, res) // the relay's loop must not wait for anybody
@@ -206,7 +209,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 // those who wait.
 func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 	p.mu.Lock()
-	c.stage = Ended
+	p.move(c, Ended)
 	c.fd = -1
 	fate := c.fate
 	p.mu.Unlock()
@@ -239,7 +242,7 @@ func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 func (p *Proxy) end(c *client, why error) {
 	how := c.outcome(why)
 	p.mu.Lock()
-	c.stage = Ended
+	p.move(c, Ended)
 	if how == Denied {
 		p.denied++
 	}

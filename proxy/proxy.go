@@ -99,6 +99,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	clients  *client       // the list of those not ended; nil: none
 	count    int           // of them
+	speakers int           // of them, in the stages Announcing and Silent
 	idle     *time.Timer   // runs while there is no client; nil: IdleExit was never set
 	empty    chan struct{} // non-nil: closed by the last client's end
 	quiet    uint64        // counts the times that there was no client
@@ -277,6 +278,16 @@ func (p *Proxy) enter(c *client) {
 	p.clients = c
 }
 
+// move takes a client to another stage; p.mu is held.
+func (p *Proxy) move(c *client, to Stage) {
+	if c.stage.speaks() {
+		p.speakers--
+	}
+	if c.stage = to; to.speaks() {
+		p.speakers++
+	}
+}
+
 // exit counts a client out.
 func (p *Proxy) exit(c *client) {
 	p.mu.Lock()
@@ -297,6 +308,7 @@ func (p *Proxy) exit(c *client) {
 	}
 	p.mu.Unlock()
 	p.front.resume(restStarved)
+	p.front.resume(restFull)
 }
 
 // beQuiet starts the idle clock; p.mu is held and there is no client. A clock
