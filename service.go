@@ -138,7 +138,11 @@ func (s *service) status() observe.Status {
 
 // publish renews the STATUS= line.
 func (s *service) publish() {
-	if err := activation.Status(s.status().Line()); err != nil {
+	st := s.status()
+	if s.backend != nil {
+		st.Backend.MemoryBytes = s.backend.MemoryCounted()
+	}
+	if err := activation.Status(st.Line()); err != nil {
 		s.log.Warn(err)
 	}
 }
