@@ -30,7 +30,7 @@ type gate struct {
 	Served, Refused, Abandoned uint64
 	TimedOut                   uint64 `json:"timed_out"`
 	Denied                     uint64
-	OldestWaitUsec             int64  `json:"oldest_wait_usec"` // 0: nobody waits, or not known
+	OldestWaitUsec             int64 `json:"oldest_wait_usec"` // 0: nobody waits, or not known
 }
 
 type backend struct {
