@@ -60,8 +60,9 @@ func command() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	o.addFlags(root.Flags())
-	root.AddCommand(checkCommand(), newCommand(), demoCommand(), demoBackendCommand())
+	root.AddCommand(checkCommand(), newCommand(), demoCommand(), demoBackendCommand(), completionCommand(), manualCommand())
 	root.AddCommand(steerCommands()...)
+	complete(root)
 	return root
 }
 
