@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 
@@ -61,6 +62,9 @@ func (s *service) set(key, value string) error {
 
 // apply has the rules of cfg hold from now on; s.mu is held.
 func (s *service) apply(cfg *config.Config) error {
+	if err := cfg.Check(); err != nil && !errors.Is(err, config.ErrNoBackend) {
+		return err
+	}
 	rules, err := rulesOf(cfg)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func init() {
 		"notify":    func(text string) { notify([]byte(text)) },
 		"bulk":      func(size string) { notify(bytes.Repeat([]byte("X=1\n"), number(size)/4)) },
 		"barrier":   barrier,
-		"ping":      ping,
+		"ping":      pings,
 		"named":     nameMain,
 		"slow":      func(pause string) { time.Sleep(duration(pause)) },
 		"catch":     func(string) { signal.Notify(awaited, unix.SIGTERM) },
@@ -183,8 +183,8 @@ func barrier(string) {
 	fmt.Println("past the barrier")
 }
 
-// ping says that all is well, until SIGUSR1.
-func ping(every string) {
+// pings says that all is well, until SIGUSR1.
+func pings(every string) {
 	for n := 1; ; n++ {
 		notify([]byte("WATCHDOG=1"))
 		fmt.Println("ping", n)
