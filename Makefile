@@ -1,4 +1,6 @@
 # build     the program, build/tiproxy
+# man       the manual pages, in build/man; man-check says what mandoc thinks of them
+# completions   what completes its command line in bash, fish and zsh, in build/completions
 # test      what any user can run
 # e2e       the program under a real systemd; as root, flags for the tests in E2E='-run MariaDB'
 # deb       the Debian package of the last commit, in build/deb
@@ -12,6 +14,22 @@ VERSION = $(shell git describe --always --dirty)
 
 build:
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o build/tiproxy .
+
+# Dated by the last commit, so that one source gives the same bytes.
+man: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+man: build
+	mkdir -p build/man
+	build/tiproxy manual build/man
+
+man-check: man
+	mandoc -T lint -W style build/man/*
+
+# Each is called as its shell wants it.
+completions: build
+	mkdir -p build/completions
+	build/tiproxy completion bash >build/completions/tiproxy
+	build/tiproxy completion fish >build/completions/tiproxy.fish
+	build/tiproxy completion zsh >build/completions/_tiproxy
 
 test:
 	go test ./...
@@ -28,9 +46,9 @@ deb-test: deb
 
 check:
 	@unformatted=$$(gofmt -d .); test -z "$$unformatted" || { echo "$$unformatted"; exit 1; }
-	go vet ./...
+	go vet -tags tmux ./...
 	go vet -tags e2e,deb ./test/e2e
-	go tool staticcheck ./...
+	go tool staticcheck -tags tmux ./...
 	go tool staticcheck -tags e2e,deb ./test/e2e
 
 fuzz:
@@ -45,4 +63,4 @@ bench: build
 clean:
 	rm -rf build
 
-.PHONY: build test e2e deb deb-test check fuzz bench clean
+.PHONY: build man man-check completions test e2e deb deb-test check fuzz bench clean

@@ -60,8 +60,9 @@ func command() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	o.addFlags(root.Flags())
-	root.AddCommand(checkCommand(), demoCommand(), demoBackendCommand())
+	root.AddCommand(checkCommand(), newCommand(), demoCommand(), demoBackendCommand(), completionCommand(), manualCommand())
 	root.AddCommand(steerCommands()...)
+	complete(root)
 	return root
 }
 
@@ -76,12 +77,17 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.file, "config", "c", "", "configuration `FILE` ("+defaultFile+" when socket-activated)")
 	fs.StringArrayVarP(&o.listen, "listen", "l", nil, "listen at `ADDR` when systemd passed no socket: host:port, port or path; repeatable, also --bind ("+defaultListen+")")
 	fs.StringVar(&o.exec, "exec", "", "`PATH` of the backend's command, whose arguments stand behind --")
+	o.addSettings(fs)
+	fs.StringVar(&o.control, "control", "", "`PATH` of the control socket")
+}
+
+// addSettings adds the flags of the settings.
+func (o *options) addSettings(fs *pflag.FlagSet) {
 	for _, s := range config.Settings() {
 		if s.Flag != "" {
 			fs.VarPF(&settingFlag{o, s}, s.Flag, s.Short, s.Usage)
 		}
 	}
-	fs.StringVar(&o.control, "control", "", "`PATH` of the control socket")
 }
 
 // settingFlag is a flag that overrules a setting of the file.

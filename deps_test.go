@@ -88,6 +88,8 @@ var rules = []rule{
 		why: "it is given how a command is run, and told the facts: it knows neither backend nor clients"},
 	{who: []string{"inetd"}, what: []string{"ours", "os", "net", "syscall", syscalls}, but: []string{"net/netip"},
 		why: "text in, values out: who asks gives it the files and the names of services"},
+	{who: []string{"man"}, what: []string{"ours", "os"},
+		why: "text in, text out: what its pages tell of the program is given to it"},
 	{who: []string{"demo"}, what: ours,
 		why: "it is a backend and its clients: it meets tiproxy only over sockets, as theirs do"},
 	{who: []string{"bench"}, what: ours, but: []string{"bench"},
@@ -100,7 +102,7 @@ var rules = []rule{
 
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
-	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "inetd", "metrics", "observe", "proxy", "relay", "sockaddr", "supervisor", "top",
+	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "inetd", "man", "metrics", "observe", "proxy", "relay", "sockaddr", "supervisor", "top",
 	"internal/epoll", "internal/proxyhdr", "internal/sockdiag", "internal/unitstate",
 	"bench", "bench/backend", "bench/chart", "bench/load", "bench/peer", "bench/raw", "bench/record", "bench/report", "bench/wire",
 }

@@ -46,7 +46,8 @@ func (s *service) reload() (changed, later []string, err error) {
 			later = append(later, key.String())
 		}
 	}
-	return changed, later, s.apply(s.cfg.With(fresh))
+	s.apply(s.cfg.With(fresh))
+	return changed, later, nil
 }
 
 // set changes one setting until the next reload or start.
@@ -57,19 +58,15 @@ func (s *service) set(key, value string) error {
 	if err := next.Put(key, value); err != nil {
 		return err
 	}
-	return s.apply(next)
+	if err := next.Check(); err != nil && !errors.Is(err, config.ErrNoBackend) {
+		return err
+	}
+	s.apply(next)
+	return nil
 }
 
 // apply has the rules of cfg hold from now on; s.mu is held.
-func (s *service) apply(cfg *config.Config) error {
-	if err := cfg.Check(); err != nil && !errors.Is(err, config.ErrNoBackend) {
-		return err
-	}
-	rules, err := rulesOf(cfg)
-	if err != nil {
-		return err
-	}
+func (s *service) apply(cfg *config.Config) {
 	s.cfg = cfg
-	s.proxy.Configure(rules)
-	return nil
+	s.proxy.Configure(rulesOf(cfg))
 }

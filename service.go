@@ -59,10 +59,6 @@ func (s *service) run() error {
 	if s.relay, err = relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering}); err != nil {
 		return err
 	}
-	rules, err := rulesOf(s.cfg)
-	if err != nil {
-		return exitWith(exitConfig, err)
-	}
 	s.metrics = metrics.New(s.measured())
 	s.hooks = hook.New(s.hooking(observer))
 	if s.noBackend == nil && s.cfg.Backend.Mode == config.ModeStdio {
@@ -70,7 +66,7 @@ func (s *service) run() error {
 		defer s.program.Close()
 		context.AfterFunc(now, s.program.Hurry)
 	}
-	if s.proxy, err = proxy.New(s.proxying(observer, rules)); err != nil {
+	if s.proxy, err = proxy.New(s.proxying(observer)); err != nil {
 		return err
 	}
 	if s.noBackend == nil && s.program == nil { // after the proxy, which its events may concern at once
@@ -163,7 +159,11 @@ func (s *service) status() observe.Status {
 
 // publish renews the STATUS= line.
 func (s *service) publish() {
-	if err := activation.Status(s.status().Line()); err != nil {
+	st := s.status()
+	if s.backend != nil {
+		st.Backend.MemoryBytes = s.backend.MemoryCounted()
+	}
+	if err := activation.Status(st.Line()); err != nil {
 		s.log.Warn(err)
 	}
 }

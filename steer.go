@@ -162,7 +162,7 @@ func resumeCommand() *cobra.Command {
 func setCommand() *cobra.Command {
 	cmd := actCommand("set", "KEY=VALUE", "Change a setting of the running tiproxy, such as MaxConnections=3", func(ctx context.Context, c control.Client, args []string) (string, error) {
 		key, value, _ := strings.Cut(args[0], "=")
-		return args[0] + " until tiproxy exits; write it into tiproxy.conf to keep it", c.Set(ctx, key, value)
+		return args[0] + " until tiproxy exits or reloads; write it into tiproxy.conf to keep it", c.Set(ctx, key, value)
 	})
 	cmd.Args = cobra.MatchAll(cmd.Args, func(_ *cobra.Command, args []string) error {
 		if text := args[len(args)-1]; strings.Index(text, "=") < 1 {

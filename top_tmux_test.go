@@ -29,7 +29,7 @@ func open(t *testing.T, dir string, vars ...string) *pane {
 	t.Helper()
 	p := &pane{t, dir}
 	config := filepath.Join(dir, "tmux.conf")
-	must(t, os.WriteFile(config, []byte("set -g status off\nset -g default-terminal screen-256color\n"), 0o600))
+	must(t, os.WriteFile(config, []byte("set -g status off\nset -g default-terminal screen-256color\nset -g default-shell /bin/sh\n"), 0o600))
 	path := "PATH=" + bin + ":" + os.Getenv("PATH")
 	shell := "exec env -i TERM=screen-256color LC_ALL=C.UTF-8 PS1='$ ' XDG_RUNTIME_DIR=. " + path + " " + strings.Join(vars, " ") + " sh"
 	p.tmux("-f", config, "new-session", "-d", "-x", "80", "-y", "24", "-c", dir, shell)
@@ -64,7 +64,7 @@ func (p *pane) await(pattern string) []string {
 	p.t.Helper()
 	re := regexp.MustCompile("(?m)" + pattern)
 	for deadline := time.Now().Add(patience); ; {
-		screen := p.tmux("capture-pane", "-p")
+		screen := p.tmux("capture-pane", "-p", "-J")
 		if groups := re.FindStringSubmatch(screen); groups != nil {
 			return groups
 		}
@@ -180,6 +180,21 @@ func TestTopOutlivesItsTiproxy(t *testing.T) {
 	screen.await(`nobody is inside`)
 	screen.press("q")
 	mustBeLeft()
+}
+
+// What cannot be shown on a screen is said where it stays.
+func TestTopHasNoScreen(t *testing.T) {
+	t.Parallel()
+	screen := open(t, shortDir(t))
+	for _, c := range []struct{ command, want string }{
+		{"TERM=dumb tiproxy top", `terminal of TERM=dumb; try tiproxy status --watch\nit ended with 2`},
+		{"tiproxy top 2>&1 >/dev/null", `not both a terminal; try tiproxy status --watch\nit ended with 2`},
+		{"tiproxy top </dev/null", `not both a terminal; try tiproxy status --watch\nit ended with 2`},
+		{"tiproxy top --control ./nobody", `no tiproxy answers at ./nobody: .*\nit ended with 1`},
+	} {
+		screen.enter("clear; " + c.command + "; echo it ended with $?")
+		screen.await("(?s)" + c.want)
+	}
 }
 
 func TestTopObeysTheTerminal(t *testing.T) {

@@ -71,8 +71,8 @@ func surroundings(b *config.Backend) supervisor.Surroundings {
 	return around
 }
 
-func (s *service) proxying(o *observe.Observer, rules proxy.Rules) proxy.Config {
-	c := proxy.Config{Relay: s.relay, Backend: backend{s}, Rules: rules, Events: func(e proxy.Event) {
+func (s *service) proxying(o *observe.Observer) proxy.Config {
+	c := proxy.Config{Relay: s.relay, Backend: backend{s}, Rules: rulesOf(s.cfg), Events: func(e proxy.Event) {
 		o.Connection(e)
 		s.metrics.Connection(e)
 		s.hookConnection(e)
@@ -105,16 +105,7 @@ func (s *service) measured() metrics.Sources {
 	}
 }
 
-// rulesOf looks up the users and groups that a configuration names.
-func rulesOf(cfg *config.Config) (proxy.Rules, error) {
-	users, err := access.LookupUsers(cfg.Access.AllowUsers)
-	if err != nil {
-		return proxy.Rules{}, err
-	}
-	groups, err := access.LookupGroups(cfg.Access.AllowGroups)
-	if err != nil {
-		return proxy.Rules{}, err
-	}
+func rulesOf(cfg *config.Config) proxy.Rules {
 	g, a := &cfg.Gate, &cfg.Access
 	r := proxy.Rules{
 		Gate: gate.Options{
@@ -125,7 +116,7 @@ func rulesOf(cfg *config.Config) (proxy.Rules, error) {
 		},
 		Rate: gate.Rate(g.Rate),
 		Access: access.Rules{
-			AllowFrom: a.AllowFrom, DenyFrom: a.DenyFrom, Times: a.Times, Users: users, Groups: groups,
+			AllowFrom: a.AllowFrom, DenyFrom: a.DenyFrom, Times: a.Times, Users: a.AllowUsers, Groups: a.AllowGroups,
 		},
 		Trusted: a.AcceptProxy, TrustUnix: a.AcceptProxyUnix,
 		WakeOnData: cfg.Backend.WakeOn == config.WakeData, WakeTimeout: cfg.Backend.WakeTimeout,
@@ -144,7 +135,7 @@ func rulesOf(cfg *config.Config) (proxy.Rules, error) {
 	if g.OnTimeout == config.TimeoutReset {
 		r.OnLate.Kind = proxy.FarewellReset
 	}
-	return r, nil
+	return r
 }
 
 var farewells = map[string]proxy.FarewellKind{

@@ -8,9 +8,9 @@ import (
 )
 
 // LookupUsers turns the names or numbers of AllowUsers= into uids. A number need
-// not be known. Its error names the user that is not found, and the setting.
+// not be known. Its error names the user that is not found.
 func LookupUsers(names []string) ([]uint32, error) {
-	return lookup(names, "user", "AllowUsers=", func(name string) (string, error) {
+	return lookup(names, "user", func(name string) (string, error) {
 		u, err := user.Lookup(name)
 		if err != nil {
 			return "", err
@@ -22,7 +22,7 @@ func LookupUsers(names []string) ([]uint32, error) {
 // LookupGroups turns the names or numbers of AllowGroups= into gids, as
 // LookupUsers does.
 func LookupGroups(names []string) ([]uint32, error) {
-	return lookup(names, "group", "AllowGroups=", func(name string) (string, error) {
+	return lookup(names, "group", func(name string) (string, error) {
 		g, err := user.LookupGroup(name)
 		if err != nil {
 			return "", err
@@ -31,7 +31,7 @@ func LookupGroups(names []string) ([]uint32, error) {
 	})
 }
 
-func lookup(names []string, kind, setting string, find func(name string) (id string, err error)) ([]uint32, error) {
+func lookup(names []string, kind string, find func(name string) (id string, err error)) ([]uint32, error) {
 	var ids []uint32
 	for _, name := range names {
 		id, err := parseID(name)
@@ -42,7 +42,7 @@ func lookup(names []string, kind, setting string, find func(name string) (id str
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot find the %s %.60q of %s: %w", kind, name, setting, err)
+			return nil, fmt.Errorf("cannot find the %s %.60q: %w", kind, name, err)
 		}
 		ids = append(ids, id)
 	}

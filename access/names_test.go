@@ -18,14 +18,14 @@ func TestLookup(t *testing.T) {
 		{names: []string{"root"}, want: []uint32{0}},
 		{names: []string{"root", "0", "1234567890", "4294967294"}, want: []uint32{0, 0, 1234567890, 4294967294}},
 		{names: []string{"root", stranger},
-			users:  fmt.Sprintf("cannot find the user %q of AllowUsers=: user: unknown user %s", stranger, stranger),
-			groups: fmt.Sprintf("cannot find the group %q of AllowGroups=: group: unknown group %s", stranger, stranger)},
+			users:  fmt.Sprintf("cannot find the user %q: user: unknown user %s", stranger, stranger),
+			groups: fmt.Sprintf("cannot find the group %q: group: unknown group %s", stranger, stranger)},
 		{names: []string{"4294967295"},
-			users:  `cannot find the user "4294967295" of AllowUsers=: user: unknown user 4294967295`,
-			groups: `cannot find the group "4294967295" of AllowGroups=: group: unknown group 4294967295`},
+			users:  `cannot find the user "4294967295": user: unknown user 4294967295`,
+			groups: `cannot find the group "4294967295": group: unknown group 4294967295`},
 		{names: []string{""},
-			users:  `cannot find the user "" of AllowUsers=: user: unknown user `,
-			groups: `cannot find the group "" of AllowGroups=: group: unknown group `},
+			users:  `cannot find the user "": user: unknown user `,
+			groups: `cannot find the group "": group: unknown group `},
 	} {
 		ids, err := LookupUsers(tt.names)
 		checkLookup(t, tt.names, ids, tt.want, err, tt.users)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -63,7 +64,7 @@ func (s size) measure(ctx context.Context, works []work, peers []peer.Peer, prog
 				sample.Values, err = w.measure(b, peers[i])
 				switch {
 				case ctx.Err() != nil:
-					return nil, ctx.Err()
+					return nil, errors.New("interrupted: the rounds so far are not kept")
 				case err != nil && peers[i].Name == peer.None:
 					return nil, fmt.Errorf("cannot measure %s without a proxy: %w", w.name, err)
 				case err != nil:

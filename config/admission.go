@@ -142,19 +142,23 @@ func parseAccessTimes(c *Config, value string) (err error) {
 	return err
 }
 
-// names adds words to a list, and an empty value empties it.
-func names(at func(*Config) *[]string) func(*Config, string) error {
+// names adds users or groups to a list, and an empty value empties it; lookup
+// finds them by name.
+func names(at func(*Config) *[]uint32, lookup func(names []string) (ids []uint32, err error)) func(*Config, string) error {
 	return func(c *Config, value string) error {
 		if value == "" {
 			*at(c) = nil
 			return nil
 		}
-		more := strings.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' })
-		if len(more) == 0 {
+		words := strings.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' })
+		if len(words) == 0 {
 			return errors.New("no name stands there")
 		}
-		*at(c) = slices.Concat(*at(c), more)
-		return nil
+		more, err := lookup(words)
+		if err == nil {
+			*at(c) = slices.Concat(*at(c), more)
+		}
+		return err
 	}
 }
 

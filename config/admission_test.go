@@ -29,7 +29,7 @@ func TestAdmissionSettings(t *testing.T) {
 		{"[Access]\nAcceptProxy=192.0.2.7 unix", "proxies 1 unix true"},
 		{"[Access]\nAcceptProxy=192.0.2.7\nAcceptProxy=unix", "proxies 1 unix true"},
 		{"[Access]\nAcceptProxy=unix 192.0.2.7\nAcceptProxy=", "proxies 0 unix false"},
-		{"[Access]\nAllowUsers=anna, bert\nAllowUsers=7", "users [anna bert 7]"},
+		{"[Access]\nAllowUsers=root, 12\nAllowUsers=7", "users [0 12 7]"},
 		{"[Backend]\nSendProxy=v2", "send 2"},
 		{"[Backend]\nSendProxy=v2\nSendProxy=", "send 0"},
 	} {
@@ -93,6 +93,8 @@ func TestAdmissionFaults(t *testing.T) {
 		{"[Access]\nAcceptProxy=10.0.0.1/8", "10.0.0.1/8"},
 		{"[Access]\nAccessTimes=25:00-26:00", "25:00"},
 		{"[Access]\nAllowUsers=,", "no name"},
+		{"[Access]\nAllowUsers=root nobody-of-tiproxy", `cannot find the user "nobody-of-tiproxy"`},
+		{"[Access]\nAllowGroups=nobody-of-tiproxy", `cannot find the group "nobody-of-tiproxy"`},
 		{"[Access]\nAllowFrom=10.0.0.0/8\nDenyFrom=10.0.0.0/8", "10.0.0.0/8"},
 		{"[Backend]\nSendProxy=v3", "neither v1 nor v2"},
 		{"[Hooks]\nHookFailure=maybe", "none of continue, close"},
@@ -155,7 +157,7 @@ func TestPut(t *testing.T) {
 		{"OnTimeout", "reset", nil, ""},
 		{"AllowFrom", "192.0.2.1", nil, ""},
 		{"AllowFrom", "192.0.2.2", nil, ""},
-		{"MaxConnections", "many", nil, "MaxConnections="},
+		{"MaxConnections", "many", nil, `"many" is not`},
 		{"IdleStopSec", "3", ErrFixed, "[Backend]"},
 		{"MaxConections", "3", ErrUnknown, "MaxConnections="},
 	} {

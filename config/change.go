@@ -49,7 +49,8 @@ func (c *Config) With(fresh *Config) *Config {
 }
 
 // Put writes one live setting, named by its key, over all that was said of it.
-// If it fails c is as it was. It fails with ErrUnknown, ErrFixed, or what is wrong with the value.
+// If it fails c is as it was. It fails with ErrUnknown, ErrFixed, or with what is
+// wrong with the value, which does not name the setting.
 func (c *Config) Put(key, value string) error {
 	fixed := false
 	for _, s := range settings {
@@ -63,11 +64,10 @@ func (c *Config) Put(key, value string) error {
 			if err == nil {
 				err = s.set(next, value)
 			}
-			if err != nil {
-				return fmt.Errorf("cannot use %s=: %w", key, err)
+			if err == nil {
+				*c = *next
 			}
-			*c = *next
-			return nil
+			return err
 		}
 	}
 	if fixed {

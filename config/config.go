@@ -258,10 +258,10 @@ type Access struct {
 	AllowFrom, DenyFrom access.Sources
 	// Times are when they may, AccessTimes=. Empty, the default: always.
 	Times access.Times
-	// AllowUsers and AllowGroups are who may over a UNIX socket, names or
-	// numbers, AllowUsers= and AllowGroups=. Both empty, the default: everybody
-	// whom the socket's file mode lets connect.
-	AllowUsers, AllowGroups []string
+	// AllowUsers and AllowGroups are the uids and gids of those who may over a
+	// UNIX socket, AllowUsers= and AllowGroups=. Both empty, the default:
+	// everybody whom the socket's file mode lets connect.
+	AllowUsers, AllowGroups []uint32
 	// AcceptProxy are the proxies that say who the client is, AcceptProxy=.
 	// Empty, the default: none.
 	AcceptProxy access.Sources

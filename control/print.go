@@ -29,7 +29,8 @@ type gate struct {
 	Limit, Active, Queued      uint64
 	Served, Refused, Abandoned uint64
 	TimedOut                   uint64 `json:"timed_out"`
-	OldestWaitUsec             int64  `json:"oldest_wait_usec"` // 0: nobody waits, or not known
+	Denied                     uint64
+	OldestWaitUsec             int64 `json:"oldest_wait_usec"` // 0: nobody waits, or not known
 }
 
 type backend struct {
@@ -120,7 +121,7 @@ func (g gate) now(lasting bool) string {
 }
 
 func (g gate) soFar() string {
-	return fmt.Sprintf("%d served, %d refused, %d abandoned, %d timed out", g.Served, g.Refused, g.Abandoned, g.TimedOut)
+	return fmt.Sprintf("%d served, %d refused, %d denied, %d abandoned, %d timed out", g.Served, g.Refused, g.Denied, g.Abandoned, g.TimedOut)
 }
 
 func (b backend) now(lasting bool) string {

@@ -19,13 +19,13 @@ func TestPrint(t *testing.T) {
 	}{
 		{"busy", `{"version":"1.2","pid":7,
 			"listeners":[{"name":"web","address":"127.0.0.1:4000"},{"name":"","address":"/run/x.sock"}],
-			"gate":{"limit":1,"active":1,"queued":3,"served":120,"refused":4,"abandoned":2,"timed_out":5},
+			"gate":{"limit":1,"active":1,"queued":3,"served":120,"refused":4,"denied":3,"abandoned":2,"timed_out":5},
 			"backend":{"state":"ready","pid":8,"starts":3,"memory_bytes":12897485,"last_exit":"exit status 1"}}`, `
 tiproxy   1.2, pid 7
 listener  127.0.0.1:4000 (web)
 listener  /run/x.sock
 sessions  1 of at most 1, 3 waiting
-so far    120 served, 4 refused, 2 abandoned, 5 timed out
+so far    120 served, 4 refused, 3 denied, 2 abandoned, 5 timed out
 backend   ready, pid 8, 12.3 MiB
           3 starts, last exit: exit status 1
 `, time.Time{}},
@@ -33,7 +33,7 @@ backend   ready, pid 8, 12.3 MiB
 			"backend":{"state":"stopped","pid":0,"starts":1,"memory_bytes":0,"last_exit":""},"later":{}}`, `
 tiproxy   1.2, pid 7
 sessions  9, no limit
-so far    0 served, 0 refused, 0 abandoned, 0 timed out
+so far    0 served, 0 refused, 0 denied, 0 abandoned, 0 timed out
 backend   stopped
           1 start
 `, now},
@@ -42,7 +42,7 @@ backend   stopped
 			"backend":{"state":"ready","pid":8,"memory_bytes":1024,"up_usec":120000000,"served":17,"text":"loading\u001b[2J"}}`, `
 tiproxy   1.2, pid 7, draining for 40 s
 sessions  0, no limit, 2 waiting (the first for 12 s)
-so far    0 served, 0 refused, 0 abandoned, 0 timed out
+so far    0 served, 0 refused, 0 denied, 0 abandoned, 0 timed out
 backend   ready, pid 8, 1.0 KiB, up 2 min, 17 served
           0 starts
           says: loading?[2J
@@ -51,7 +51,7 @@ backend   ready, pid 8, 1.0 KiB, up 2 min, 17 served
 			"gate":{"limit":1,"queued":2,"oldest_wait_usec":12000000},"backend":{"state":"ready","up_usec":1000000}}`, `
 tiproxy   1.2, pid 7, serving
 sessions  0 of at most 1, 2 waiting
-so far    0 served, 0 refused, 0 abandoned, 0 timed out
+so far    0 served, 0 refused, 0 denied, 0 abandoned, 0 timed out
 backend   ready
           0 starts
 `, time.Time{}},

@@ -39,6 +39,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 )
@@ -275,12 +276,19 @@ func (g *Gate) Resume() {
 	g.admit()
 }
 
-// Full tells whether there is neither a slot nor a place in line for the next
-// one to Enter, of a source without rules of its own.
-func (g *Gate) Full() bool {
+// Places tells how many more would not be refused now, if they are of sources
+// without rules of their own and nobody leaves.
+func (g *Gate) Places() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.full()
+	if g.room() && g.opts.Limit == NoLimit {
+		return math.MaxInt
+	}
+	places := max(g.opts.Queue-g.queued, 0)
+	if g.room() {
+		places += g.opts.Limit - g.inside
+	}
+	return places
 }
 
 func (g *Gate) full() bool { return !g.room() && g.queued >= g.opts.Queue }

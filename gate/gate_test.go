@@ -124,8 +124,8 @@ func TestEnter(t *testing.T) {
 			if s := g.Stats(); last != tt.err || s != want {
 				t.Errorf("last Enter: %v, %+v; want %v, %+v", last, s, tt.err, want)
 			}
-			if g.Full() != tt.full || len(g.Line()) != tt.queued {
-				t.Errorf("full: %v, in line: %d; want %v, %d", g.Full(), len(g.Line()), tt.full, tt.queued)
+			if (g.Places() == 0) != tt.full || len(g.Line()) != tt.queued {
+				t.Errorf("full: %v, in line: %d; want %v, %d", (g.Places() == 0), len(g.Line()), tt.full, tt.queued)
 			}
 		})
 	}

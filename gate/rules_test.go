@@ -123,8 +123,8 @@ func TestPause(t *testing.T) {
 	all := come(t, g, "1", "a1")
 	g.Pause()
 	all = append(all, come(t, g, "2", "a2", "3", "4")...)
-	if _, err := from(g, "5"); err != ErrFull || !g.Full() {
-		t.Errorf("Enter = %v, full: %v; want %v", err, g.Full(), ErrFull)
+	if _, err := from(g, "5"); err != ErrFull || (g.Places() > 0) {
+		t.Errorf("Enter = %v, full: %v; want %v", err, (g.Places() == 0), ErrFull)
 	}
 	all[0].Done()
 	all[4].Leave()
@@ -149,7 +149,7 @@ func TestRoom(t *testing.T) {
 	told := 0
 	rules := Options{Limit: 1, Queue: 2, Room: func() {
 		told++
-		if g.Full() {
+		if g.Places() == 0 {
 			t.Error("Room was called while the line is full")
 		}
 	}}
@@ -176,8 +176,8 @@ func TestRoom(t *testing.T) {
 		{"close", func() { g.Close() }, false, 5},
 	} {
 		step.do()
-		if g.Full() != step.full || told != step.told {
-			t.Fatalf("%s: full %v, told %d times; want %v, %d", step.what, g.Full(), told, step.full, step.told)
+		if (g.Places() == 0) != step.full || told != step.told {
+			t.Fatalf("%s: full %v, told %d times; want %v, %d", step.what, (g.Places() == 0), told, step.full, step.told)
 		}
 	}
 }
@@ -197,7 +197,7 @@ func TestRoomTakesInTheNext(t *testing.T) {
 	for i := 0; i < len(all); i++ {
 		all[i].Done()
 	}
-	if got := insiders(all); got != "1 2 3 4" || g.Full() {
-		t.Errorf("were inside: %s, full: %v", got, g.Full())
+	if got := insiders(all); got != "1 2 3 4" || (g.Places() == 0) {
+		t.Errorf("were inside: %s, full: %v", got, (g.Places() == 0))
 	}
 }

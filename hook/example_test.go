@@ -29,13 +29,15 @@ func Example() {
 		},
 	})
 	client := &hook.Client{Session: 1, Proto: "TCP", Addr: "192.0.2.7", Port: 50000}
-	if err := hooks.Before(context.Background(), hook.Facts{Client: client}); err != nil {
-		fmt.Println(err)
+	if err := hooks.Before(context.Background(), hook.Facts{Client: client}); err == nil {
+		fmt.Println("it goes through")
 	}
 	hooks.Fire(hook.OnStop, hook.Facts{Reason: "nobody used it for 30s", Served: 1})
 	hooks.Close(context.Background())
 	// Output:
 	// BeforeNext says: 192.0.2.7 is next
+	// BeforeNext has ended, error: <nil>
+	// it goes through
 	// OnStop says: it served 1
 	// OnStop has ended, error: <nil>
 }

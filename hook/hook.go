@@ -5,7 +5,7 @@
 // It decides when a command runs and for how long, and what it is told in its
 // environment; how a process is started and killed is given to it (Config.Run).
 //
-//	Before ────────────────────▶ runs at once ──▶ its error
+//	Before ────────────────────▶ runs at once ──▶ RunEvent, and its error
 //	Fire ──▶ queue of 64 ──▶ runs, one by one ──▶ RunEvent
 //	     └── is full ───────────────────────────▶ DropEvent
 //
@@ -60,7 +60,7 @@ var (
 // Event is something to be told of the hooks: one of the types below.
 type Event interface{ hookEvent() }
 
-// RunEvent: a command that was fired has ended, or could not be run.
+// RunEvent: a command has ended, or could not be run.
 type RunEvent struct {
 	Kind  Kind
 	Err   error // nil: it succeeded
@@ -148,7 +148,7 @@ func (s *Set) Before(ctx context.Context, facts Facts) error {
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	defer context.AfterFunc(s.life, func() { kill(ErrClosed) })()
-	return s.run(ctx, firing{BeforeNext, facts})
+	return s.told(ctx, firing{BeforeNext, facts})
 }
 
 // Fire has the command of a kind run when those fired before it have ended,
@@ -195,10 +195,16 @@ func (s *Set) serve() {
 		if !more {
 			return
 		}
-		began := time.Now()
-		err := s.run(s.life, f)
-		s.tell(RunEvent{f.kind, err, time.Since(began)})
+		_ = s.told(s.life, f)
 	}
+}
+
+// told is run, and the RunEvent of it.
+func (s *Set) told(ctx context.Context, f firing) error {
+	began := time.Now()
+	err := s.run(ctx, f)
+	s.tell(RunEvent{f.kind, err, time.Since(began)})
+	return err
 }
 
 // next takes the first out of the queue, and the number of those that did not

@@ -94,7 +94,7 @@ var families = []family{
 
 	{"tiproxy_hook_rejections_total", counter, "", "Clients sent away because BeforeNext= failed.",
 		func(p *page, l *look) { put(p, "", l.gate.Failed) }},
-	{"tiproxy_hook_failures_total", counter, "hook", "Commands of the other hooks that failed or took too long (HookTimeoutSec=).",
+	{"tiproxy_hook_failures_total", counter, "hook", "Commands of hooks that failed or took too long (HookTimeoutSec=).",
 		func(p *page, l *look) {
 			for i, kind := range hooks {
 				put(p, string(kind), l.events.hookFailures[i])

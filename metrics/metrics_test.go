@@ -126,6 +126,7 @@ tiproxy_backend_exits_total{reason="failed"} 2
 tiproxy_backend_kills_total 1
 tiproxy_backend_memory_bytes 123456789
 tiproxy_hook_rejections_total 8
+tiproxy_hook_failures_total{hook="BeforeNext"} 0
 tiproxy_hook_failures_total{hook="OnStart"} 0
 tiproxy_hook_failures_total{hook="OnReady"} 0
 tiproxy_hook_failures_total{hook="OnStop"} 0

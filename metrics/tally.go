@@ -51,9 +51,8 @@ var exits = [...]string{
 	"failed",  // it crashed, or was not ready in time, or fell silent
 }
 
-// hooks are the values of the label hook. What becomes of BeforeNext= is known
-// to the gate.
-var hooks = [...]hook.Kind{hook.OnStart, hook.OnReady, hook.OnStop, hook.OnCrash, hook.OnTimeout}
+// hooks are the values of the label hook.
+var hooks = [...]hook.Kind{hook.BeforeNext, hook.OnStart, hook.OnReady, hook.OnStop, hook.OnCrash, hook.OnTimeout}
 
 // Connection takes an event of the proxy.
 func (m *Metrics) Connection(e proxy.Event) {

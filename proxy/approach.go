@@ -108,13 +108,13 @@ func (p *Proxy) dismiss(c *client, why error) {
 
 // conclude ends a client that is in nobody else's hands.
 func (p *Proxy) conclude(c *client, why error) {
-	c.stage = Ended
+	p.move(c, Ended)
 	p.later(func() { p.end(c, why) })
 }
 
 // listenTo waits for what a client has to say first.
 func (p *Proxy) listenTo(c *client, s Stage, patience time.Duration, otherwise error) {
-	c.stage = s
+	p.move(c, s)
 	c.approach.stopClock()
 	if patience != never {
 		c.approach.clock = time.AfterFunc(patience, func() {
@@ -156,7 +156,7 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 	case in:
 		p.letIn(c)
 	default:
-		c.stage = Waiting
+		p.move(c, Waiting)
 		if err := p.front.watch(c); err != nil {
 			p.dismiss(c, err)
 			return
@@ -174,7 +174,7 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 // letIn starts the goroutine of a client that has its slot.
 func (p *Proxy) letIn(c *client) {
 	ctx, leave := context.WithCancelCause(p.hurry)
-	c.stage = Entering
+	p.move(c, Entering)
 	c.approach.leave = leave
 	c.entered = p.clock()
 	if !c.approach.watched {

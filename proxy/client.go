@@ -35,6 +35,9 @@ const (
 	Ended
 )
 
+// speaks tells whether it is the client's turn to say something.
+func (s Stage) speaks() bool { return s == Announcing || s == Silent }
+
 // client is one accepted connection. Thousands of them may be joined and quiet,
 // so what only some need, or only until then, stands in approach.
 type client struct {
@@ -174,7 +177,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 	p.mu.Lock()
 	c.approach = nil
 	c.generation = lease.Generation()
-	c.stage = Joined
+	p.move(c, Joined)
 	p.mu.Unlock()
 	s, err := p.cfg.Relay.Join(int(c.fd), fd, terms, func(res relay.Result) {
 		go p.finish(c, lease, res) // the relay's loop must not wait for anybody
@@ -194,6 +197,9 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 	if c.generation != 0 && c.generation <= p.dead {
 		s.Gone()
 	}
+	if c.generation != 0 && c.generation <= p.severed {
+		s.Cut(false)
+	}
 	if c.fate != noFate {
 		s.Cut(c.fate == kicked || rules.OnLate.Kind == FarewellReset)
 	}
@@ -204,7 +210,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 // those who wait.
 func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 	p.mu.Lock()
-	c.stage = Ended
+	p.move(c, Ended)
 	c.fd = -1
 	fate := c.fate
 	p.mu.Unlock()
@@ -237,7 +243,7 @@ func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 func (p *Proxy) end(c *client, why error) {
 	how := c.outcome(why)
 	p.mu.Lock()
-	c.stage = Ended
+	p.move(c, Ended)
 	if how == Denied {
 		p.denied++
 	}

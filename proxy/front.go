@@ -160,9 +160,9 @@ func (f *front) mayAccept() bool {
 		return false
 	}
 	rules := f.p.rules.Load()
-	if rules.WhenFull.Kind == FarewellBacklog && f.p.gate.Full() {
+	if rules.WhenFull.Kind == FarewellBacklog && f.p.isFull() {
 		f.rest(restFull)
-		if !f.p.gate.Full() { // it has room since: nobody tells that twice
+		if !f.p.isFull() { // it has room since: nobody tells that twice
 			f.resume(restFull)
 		}
 		return false
@@ -176,6 +176,14 @@ func (f *front) mayAccept() bool {
 		return false
 	}
 	return true
+}
+
+// isFull tells whether the line has no place that those who have still to speak
+// will not take.
+func (p *Proxy) isFull() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gate.Places() <= p.speakers
 }
 
 // accept takes one client. The listeners are level-triggered: a backlog is

@@ -49,7 +49,7 @@ func TestWhenFull(t *testing.T) {
 }
 
 // turnedAway is what a client reads that sends a request. A reset may come
-// before it is done with connecting.
+// before it is done with connecting or sending.
 func (r *running) turnedAway() ([]byte, error) {
 	c, err := net.Dial("tcp4", r.cfg.Listeners[0].Addr.String())
 	if err != nil {
@@ -57,7 +57,9 @@ func (r *running) turnedAway() ([]byte, error) {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
-	fmt.Fprint(c, "a request")
+	if _, err := fmt.Fprint(c, "a request"); err != nil {
+		return nil, err
+	}
 	return io.ReadAll(c)
 }
 
@@ -112,13 +114,7 @@ func TestBacklogDoesNotSpin(t *testing.T) {
 	exchange(t, door, "in")
 	until(t, "a rest", func() bool { return rest(r.proxy.front.resting.Load()) == restFull })
 	used := cpu()
-	select {
-	case e := <-r.events:
-		if _, is := e.(AdmitEvent); !is { // the door's
-			t.Errorf("%#v", e)
-		}
-	case <-time.After(300 * time.Millisecond):
-	}
+	<-time.After(300 * time.Millisecond)
 	if used = cpu() - used; used > 100*time.Millisecond {
 		t.Errorf("used %v of CPU", used)
 	}

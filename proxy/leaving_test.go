@@ -134,13 +134,14 @@ func trickle(c io.Writer, during time.Duration) {
 }
 
 func TestOnLateResets(t *testing.T) {
+	const late = 500 * time.Millisecond // far longer than a busy machine takes to connect to the backend
 	for _, tt := range []struct {
 		name   string
 		change func(*Rules)
 		err    error
 	}{
-		{"SessionTimeout", func(r *Rules) { r.Gate.SessionTimeout = 20 * time.Millisecond }, ErrSessionTimeout},
-		{"SessionIdle", func(r *Rules) { r.SessionIdle = 20 * time.Millisecond }, ErrSessionIdle},
+		{"SessionTimeout", func(r *Rules) { r.Gate.SessionTimeout = late }, ErrSessionTimeout},
+		{"SessionIdle", func(r *Rules) { r.SessionIdle = late }, ErrSessionIdle},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBackend(t, echo)
@@ -217,33 +218,21 @@ func (r *running) onlyFD() int {
 	return int(r.proxy.clients.fd)
 }
 
-// A client in line whose machine is gone says nothing, not even a FIN. This
-// one's kernel drops all that comes for it.
+// A client in line that answers no more sends not even a FIN. This one takes
+// nothing of what it is told, and so the kernel gives it up as it gives up one
+// that does not answer to keepalive (tcp(7), TCP_USER_TIMEOUT).
 func TestVanishedClientLeavesTheLine(t *testing.T) {
-	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.KeepAlive = time.Second })
-	// one question more than the first is enough for the test
-	if err := unix.SetsockoptInt(r.cfg.Listeners[0].FD, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 1500); err != nil {
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.QueueMessage = make([]byte, 1<<20) })
+	if err := unix.SetsockoptInt(r.cfg.Listeners[0].FD, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 200); err != nil {
 		t.Fatal(err)
 	}
 	door := r.dial(0)
 	exchange(t, door, "in")
-	gone := r.dial(0)
-	await[WaitEvent](r)
-	raw, err := gone.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = raw.Control(func(fd uintptr) {
-		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
-		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r.dial(0)
 	if e := r.endOf(2); e.Outcome != Left || e.Err != ErrVanished {
 		t.Errorf("%+v", e)
 	}
-	exchange(t, door, "answers, and is not touched")
+	exchange(t, door, "is not touched")
 }
 
 // Room for one more at once: a client that left does not hold the slot of one

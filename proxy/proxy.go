@@ -105,6 +105,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	clients  *client       // the list of those not ended; nil: none
 	count    int           // of them
+	speakers int           // of them, in the stages Announcing and Silent
 	idle     *time.Timer   // runs while there is no client; nil: IdleExit was never set
 	empty    chan struct{} // non-nil: closed by the last client's end
 	quiet    uint64        // counts the times that there was no client
@@ -113,6 +114,7 @@ type Proxy struct {
 	accepted uint64        // numbers the clients
 	denied   uint64        // counts those that the rules kept out
 	dead     uint64        // the last generation that is known to have ended
+	severed  uint64        // the last generation whose sessions were cut
 	after    []func()      // what to do once mu is given back; see unlock
 
 	hurry context.Context         // ends when those inside are to be cut
@@ -136,7 +138,7 @@ var (
 	ErrQueueTimeout   = errors.New("the client waited longer than QueueTimeoutSec= (--queue-timeout) allows")
 	ErrSilent         = errors.New("the client said nothing within WakeTimeoutSec= (--wake-timeout)")
 	ErrUnannounced    = errors.New("no PROXY header came in time (AcceptProxy=)")
-	ErrKicked         = errors.New("ended by the administrator (kick)")
+	ErrKicked         = errors.New("an administrator wants it (kick)")
 	ErrNoProgram      = errors.New("its program was not started")
 	ErrStopping       = errors.New("tiproxy is stopping")
 )
@@ -251,6 +253,7 @@ func (p *Proxy) BackendGone(generation uint64) {
 func (p *Proxy) Cut(generation uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.severed = max(p.severed, generation)
 	p.eachOf(generation, func(s *relay.Session) { s.Cut(false) })
 }
 
@@ -282,6 +285,16 @@ func (p *Proxy) enter(c *client) {
 	p.clients = c
 }
 
+// move takes a client to another stage; p.mu is held.
+func (p *Proxy) move(c *client, to Stage) {
+	if c.stage.speaks() {
+		p.speakers--
+	}
+	if c.stage = to; to.speaks() {
+		p.speakers++
+	}
+}
+
 // exit counts a client out.
 func (p *Proxy) exit(c *client) {
 	p.mu.Lock()
@@ -302,6 +315,7 @@ func (p *Proxy) exit(c *client) {
 	}
 	p.mu.Unlock()
 	p.front.resume(restStarved)
+	p.front.resume(restFull)
 }
 
 // beQuiet starts the idle clock; p.mu is held and there is no client. A clock

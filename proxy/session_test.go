@@ -87,6 +87,18 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// The relay may be at work before the proxy knows its session.
+func TestCutBeforeItIsJoined(t *testing.T) {
+	b := newBackend(t, echo)
+	b.gen = 3
+	r := run(t, b, 2, 10, nil)
+	r.proxy.Cut(3)
+	mustEOF(t, r.dial(0))
+	if e := await[EndEvent](r); e.Err != relay.ErrCut {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestSessionTimeoutWhileTheBackendStarts(t *testing.T) {
 	b := newBackend(t, echo)
 	b.open = make(chan struct{})

@@ -91,6 +91,7 @@ func TestSessions(t *testing.T) {
 		r.dialFrom(from, 0)
 		await[WaitEvent](r)
 	}
+	until(t, "bytes counted", func() bool { return r.proxy.Sessions()[0].FromBackend == 12 })
 	all, line := r.proxy.Sessions(), r.proxy.Line()
 	if got := numbers(all); got != "[1 2 3 4]" {
 		t.Errorf("sessions %v", got)
@@ -113,6 +114,25 @@ func numbers(all []Session) string {
 		list = append(list, s.Client.Number)
 	}
 	return fmt.Sprint(list)
+}
+
+// Whose end is told is no session any more.
+func TestEndedIsNoSession(t *testing.T) {
+	served, left := make(chan *Proxy, 1), make(chan int, 1)
+	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) {
+		c.Events = func(e Event) {
+			if _, ended := e.(EndEvent); ended {
+				left <- len((<-served).Sessions())
+			}
+		}
+	})
+	c := r.dial(0)
+	exchange(t, c, "in")
+	served <- r.proxy
+	c.Close()
+	if n := <-left; n != 0 {
+		t.Errorf("%d sessions", n)
+	}
 }
 
 func TestPause(t *testing.T) {

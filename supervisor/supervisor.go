@@ -373,13 +373,25 @@ func (s *Supervisor) Status() Status {
 // Without a cgroup that counts, the kernel has to look at all its pages, which
 // takes a moment.
 func (s *Supervisor) Memory() int64 {
-	s.status.Lock()
-	tree := s.status.tree
-	s.status.Unlock()
-	if tree == nil {
-		return 0
+	if t := s.tree(); t != nil {
+		return t.memory()
 	}
-	return tree.memory()
+	return 0
+}
+
+// MemoryCounted is Memory where it costs nothing; else 0.
+func (s *Supervisor) MemoryCounted() int64 {
+	if t := s.tree(); t != nil && t.group != nil {
+		return t.group.memory()
+	}
+	return 0
+}
+
+// tree is that of the running child; nil: none.
+func (s *Supervisor) tree() *tree {
+	s.status.Lock()
+	defer s.status.Unlock()
+	return s.status.tree
 }
 
 // send hands the owner something; it answers false once the owner has ended.

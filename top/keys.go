@@ -143,12 +143,12 @@ func drainLabel(m model) string {
 }
 
 func pause(m model) (model, tea.Cmd) {
-	m.paused = !m.paused
+	m.still = !m.still
 	return m, nil
 }
 
 func pauseLabel(m model) string {
-	if m.paused {
+	if m.still {
 		return "go on"
 	}
 	return "pause"

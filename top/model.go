@@ -24,7 +24,7 @@ type model struct {
 	rates    rates
 	memory   trend
 	trouble  error     // why the last look failed; nil: it did not
-	paused   bool      // nothing is asked
+	still    bool      // the screen is paused: nothing is asked
 	help     bool      // the help is shown
 	selected uint64    // the session that keys act on; 0: none
 	question *question // waits for y or n; nil: there is none
@@ -57,17 +57,17 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tick:
-		if m.paused {
+		if m.still {
 			return m, again()
 		}
 		return m, m.ask()
 	case looked:
-		if !m.paused {
+		if !m.still {
 			m.see(look(msg))
 		}
 		return m, again()
 	case silent:
-		if !m.paused {
+		if !m.still {
 			m.latest, m.rates, m.trouble = look{}, rates{}, msg.why
 		}
 		return m, again()

@@ -1,16 +1,16 @@
 // Package top is a live screen of one tiproxy: how the backend does, who waits in
 // line, who is inside, what happened last; and keys to act on it.
 //
-// It asks once a second while somebody looks, and not while the screen is paused:
+// It asks once a second while somebody looks, and not while the screen is paused.
+// Each look decides what is shown:
 //
-//	         answer                    no answer
-//	asking ──────────> shown, asleep ────────────> silent
-//	                        ^                        │
-//	                        └────────────────────────┘
-//	                                 answer
+//	look ──┬── an answer ────────────> all of that
+//	       ├── it sleeps ────────────> asleep, since when
+//	       └── no answer, or none ───> why
+//	           that is understood
 //
-// It goes on asking in each of them, so a tiproxy that is replaced, or that falls
-// asleep and wakes, is seen again within a second.
+// so a tiproxy that is replaced, or falls asleep and wakes, is seen again within a
+// second.
 //
 // Invariants:
 //   - What is on the screen is a function of the model, and the model one of the

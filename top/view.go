@@ -11,9 +11,9 @@ import (
 
 const (
 	wide  = 120 // columns from which on the line stands beside the sessions
-	low   = 20  // rows below which each part above the lists has one
-	label = 9   // columns of what stands before such a part
-	notes = 3   // rows that an answer may take at the bottom
+	low   = 20  // rows of a terminal, below which a label above the lists has one
+	label = 9   // columns of such a label
+	notes = 3   // rows that the answer to an action may take
 )
 
 // The styles. Whoever chose a background chose the sixteen colours to go with it;
@@ -65,8 +65,8 @@ func (m model) head() []string {
 	}
 	var right string
 	switch {
-	case m.paused:
-		right = chosen.Render(" PAUSED ")
+	case m.still:
+		right = chosen.Render(" SCREEN PAUSED ")
 	case s.State != "" && s.State != asleep:
 		right = stateStyle(s.State).Render(string(s.State))
 		if !s.Since.IsZero() {
@@ -138,8 +138,8 @@ func (m model) foot() []string {
 	return append(said[:min(len(said), notes)], line)
 }
 
-// spread puts two texts at the two ends of a line; the right one goes first
-// where there is no room for both.
+// spread puts two texts at the two ends of a line, or the left one alone where
+// there is no room for both.
 func spread(left, right string, width int) string {
 	gap := width - lipgloss.Width(left) - lipgloss.Width(right)
 	if gap < 1 {

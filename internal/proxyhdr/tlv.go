@@ -11,8 +11,6 @@ import (
 // tlvSize is the size of a TLV without its value: type, and length of the value.
 const tlvSize = 3
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // checkTLVs walks the TLVs that follow the addresses of the header b, from at to
 // its end. They must fill that exactly, and each checksum among them must be
 // right; what else they say is not looked at.
@@ -43,9 +41,9 @@ func checkSum(b []byte, at, size int) error {
 	if size != crc32.Size {
 		return fmt.Errorf("PROXY header with a CRC32c checksum of %d bytes; it has %d", size, crc32.Size)
 	}
-	sum := crc32.Checksum(b[:at], castagnoli)
-	sum = crc32.Update(sum, castagnoli, make([]byte, crc32.Size))
-	sum = crc32.Update(sum, castagnoli, b[at+size:])
+	sum := crc32.Checksum(b[:at], crc32.MakeTable(crc32.Castagnoli))
+	sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), make([]byte, crc32.Size))
+	sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), b[at+size:])
 	if got := binary.BigEndian.Uint32(b[at:]); got != sum {
 		return fmt.Errorf("PROXY header with CRC32c checksum %08x; its bytes have %08x", got, sum)
 	}
