@@ -66,7 +66,7 @@ func TestStdioWithoutItsCommand(t *testing.T) {
 func TestStdioRefusesToBeSet(t *testing.T) {
 	p, _ := runStdio(t, "", "cat")
 	for setting, want := range map[string]string{
-		"OnTimeout=reset":  "Mode=stdio leaves no room for [Gate] OnTimeout=",
+		"OnTimeout=reset":  "cannot use [Gate] OnTimeout= with Mode=stdio",
 		"MaxConnections=3": "",
 	} {
 		out, err := prepare(p.cmd.Dir, "tiproxy", []string{"set", setting}).CombinedOutput()

@@ -102,7 +102,7 @@ func (c *Config) checkStdio() error {
 	if len(said) == 0 {
 		return nil
 	}
-	return fmt.Errorf("Mode=stdio leaves no room for %s: each client has a command of its own, which gets the client's own socket; leave that out, or Mode=stdio",
+	return fmt.Errorf("cannot use %s with Mode=stdio: each client has a command of its own, which gets the client's own socket; leave that out, or Mode=stdio",
 		strings.Join(said, ", "))
 }
 

@@ -59,7 +59,7 @@ func TestSettingsOfAMode(t *testing.T) {
 			}
 			err = c.Check()
 			holds := slices.Contains(holds, s.Key) || slices.Contains(holds, s.String())
-			if holds && err != nil || !holds && (err == nil || !strings.Contains(err.Error(), "Mode="+mode+" leaves no room for "+s.String()+":")) {
+			if holds && err != nil || !holds && (err == nil || !strings.Contains(err.Error(), "cannot use "+s.String()+" with Mode="+mode+":")) {
 				t.Errorf("%s with Mode=%s: %v", s, mode, err)
 			}
 		}
