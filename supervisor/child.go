@@ -220,8 +220,8 @@ func (c *child) wait() {
 	if !c.terminated.Load() {
 		c.tree.kill()
 	}
+	c.asides.Wait() // they are killed, too; what they left comes to us, as the tree's
 	c.tree.await()
-	c.asides.Wait() // they were killed, too
 	c.notify.close()
 	<-c.notify.deaf
 	ours.forget(int(c.main.Load()))
