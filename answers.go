@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
+	"time"
 
 	"github.com/tiproxy/tiproxy/activation"
 	"github.com/tiproxy/tiproxy/config"
@@ -16,9 +18,14 @@ import (
 // answers is what the control socket shows of a service, and has it do. It
 // implements control.Service.
 type answers struct {
-	s *service
-	o *observe.Observer
+	s    *service
+	o    *observe.Observer
+	tidy *time.Timer // gives memory back a while after the last look
 }
+
+// tidying is how long nobody looks before the memory is given back that looks
+// have taken: HTTP and JSON take more of it than thousands of clients.
+const tidying = time.Second
 
 // sockets are those that systemd passed for who looks at tiproxy.
 type sockets struct {
@@ -57,7 +64,7 @@ func (s *service) answerControl(o *observe.Observer) (end func()) {
 			}
 		}()
 	}
-	a := answers{s, o}
+	a := answers{s, o, time.AfterFunc(tidying, debug.FreeOSMemory)}
 	serve(s.controlServer(a))
 	if l := s.looking.metrics; l != nil {
 		serve(control.NewMetricsServer(l.FD, a))
@@ -93,6 +100,7 @@ func (s *service) controlServer(a answers) (*control.Server, error) {
 }
 
 func (a answers) Status() any {
+	a.tidy.Reset(tidying)
 	st := a.s.status()
 	if a.s.backend != nil {
 		st.Backend.MemoryBytes = a.s.backend.Memory()
@@ -101,6 +109,7 @@ func (a answers) Status() any {
 }
 
 func (a answers) Queue() []control.Waiting {
+	a.tidy.Reset(tidying)
 	line := a.s.proxy.Line()
 	all := make([]control.Waiting, len(line))
 	for i, c := range line {
@@ -113,6 +122,7 @@ func (a answers) Queue() []control.Waiting {
 }
 
 func (a answers) Sessions() []control.Session {
+	a.tidy.Reset(tidying)
 	states := map[proxy.Stage]string{proxy.Entering: "connecting", proxy.Joined: "relaying"}
 	var all []control.Session
 	for _, c := range a.s.proxy.Sessions() {
@@ -185,6 +195,7 @@ func (a answers) Kick(session uint64) error {
 }
 
 func (a answers) Metrics(w io.Writer) error {
+	a.tidy.Reset(tidying)
 	_, err := a.s.metrics.WriteTo(w)
 	return err
 }

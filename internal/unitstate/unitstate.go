@@ -55,6 +55,11 @@ func Asleep(ctx context.Context, name string) (since time.Time, err error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+	if socket.state == "failed" && service.state == "inactive" {
+		if other, at := rival(ctx, conn, socket.name); other != "" {
+			return time.Time{}, fmt.Errorf("%s has failed, because %s listens at %s: give one of them another ListenStream= (systemctl edit %[1]s)", socket.name, other, at)
+		}
+	}
 	return judge(socket, service)
 }
 

@@ -169,13 +169,15 @@ func (known units) serve(conn net.Conn) {
 	}
 }
 
-// answer is for Hello, AddMatch or GetAll.
+// answer is for Hello, AddMatch, ListUnitsByPatterns or GetAll.
 func (known units) answer(call *bus.Message) *bus.Message {
 	reply := &bus.Message{Type: bus.TypeMethodReply, Headers: map[bus.HeaderField]bus.Variant{}}
 	path, _ := call.Headers[bus.FieldPath].Value().(bus.ObjectPath)
 	switch call.Headers[bus.FieldMember].Value() {
 	case "Hello":
 		reply.Body = []any{":1.1"}
+	case "ListUnitsByPatterns":
+		reply.Body = []any{known.active()}
 	case "GetAll":
 		all, is := known[filepath.Base(string(path))]
 		if !is {

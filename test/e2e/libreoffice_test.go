@@ -222,7 +222,7 @@ func TestLibreOfficeIsReplacedUnderAClientThatHangs(t *testing.T) {
 	if starts := u.status().Backend.Starts; starts != 2 {
 		t.Errorf("the office was started %d times, wanted 2", starts)
 	}
-	if !mentions(u.journal(), "SessionTimeoutSec=", "OnTimeout=restart") {
+	if journal := u.journal(); !mentions(journal, "stopping the backend", "OnTimeout=restart") || !mentions(journal, "SessionTimeoutSec=") {
 		t.Error("the journal does not say why the office was replaced")
 	}
 }

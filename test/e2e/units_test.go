@@ -15,7 +15,8 @@ import (
 // systemd-analyze exits with 0 even for a setting that systemd does not know; it only warns.
 func TestUnitsVerifyWithoutAWord(t *testing.T) {
 	cmd := exec.Command("systemd-analyze", "verify",
-		"tiproxy.socket", "tiproxy.service", "tiproxy@shop.socket", "tiproxy@shop.service")
+		"tiproxy.socket", "tiproxy.service", "tiproxy@shop.socket", "tiproxy@shop.service",
+		"tiproxy-control.socket", "tiproxy-control@shop.socket")
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %v\n%s", cmd, err, out)
 	}
