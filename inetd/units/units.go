@@ -49,9 +49,10 @@ func (u Unit) Socket() string { return template + u.Name + ".socket" }
 
 // File is a file that is to be.
 type File struct {
-	Path string // below the folder, with slashes
-	Text string // "": it is a link
-	Link string // what a link points at, relative to where it is; "": it is a file
+	Path    string // below the folder, with slashes
+	Text    string // "": it is a link
+	Link    string // what a link points at, relative to where it is; "": it is a file
+	Private bool   // for root alone: an environment may hold a secret
 }
 
 // The fixed parts of the names of the files.
@@ -82,7 +83,7 @@ func Make(t inetd.Table, h Host) (units []Unit, notes []inetd.Note) {
 		}
 		u.Files = []File{
 			{Path: u.Socket(), Text: socket},
-			{Path: settings + u.Name + ".conf", Text: conf},
+			{Path: settings + u.Name + ".conf", Text: conf, Private: true},
 			{Path: wants + u.Socket(), Link: "../" + u.Socket()},
 		}
 		units = append(units, u)
