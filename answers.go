@@ -123,7 +123,7 @@ func (a answers) Queue() []control.Waiting {
 
 func (a answers) Sessions() []control.Session {
 	a.tidy.Reset(tidying)
-	states := map[proxy.Stage]string{proxy.Entering: "connecting", proxy.Joined: "relaying"}
+	states := map[proxy.Stage]string{proxy.Entering: "connecting", proxy.Joined: "relaying", proxy.Hosted: "running"}
 	var all []control.Session
 	for _, c := range a.s.proxy.Sessions() {
 		state, inside := states[c.Stage]
@@ -133,7 +133,7 @@ func (a answers) Sessions() []control.Session {
 		all = append(all, control.Session{
 			Session: c.Client.Number, Client: c.Client.String(), Listener: c.Client.Listener, State: state,
 			SinceUsec: c.Inside.Microseconds(), WaitedUsec: c.Waited.Microseconds(),
-			In: c.FromClient, Out: c.FromBackend, Generation: c.Generation,
+			In: c.FromClient, Out: c.FromBackend, Generation: c.Generation, PID: c.PID,
 		})
 	}
 	return all
@@ -149,7 +149,10 @@ func (a answers) Events() []control.Event {
 
 func (a answers) Restart(now bool) error {
 	s := a.s
-	if s.backend == nil {
+	switch {
+	case s.program != nil:
+		return fmt.Errorf("each connection has a process of its own (Mode=stdio), which ends with it: %w", control.ErrConflict)
+	case s.backend == nil:
 		return fmt.Errorf("no backend is configured: %w", control.ErrConflict)
 	}
 	st := s.backend.Status()

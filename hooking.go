@@ -90,6 +90,9 @@ func (s *service) facts(reason string) hook.Facts {
 // clientOf says where a client came from in the words of the hooks.
 func clientOf(c proxy.Client) *hook.Client {
 	h := &hook.Client{Session: c.Number, Listener: c.Listener}
+	if to := c.Local; to.IsIP() {
+		h.LocalAddr, h.LocalPort = to.IP.Addr().String(), int(to.IP.Port())
+	}
 	switch a := c.Addr; {
 	case a.IsIP():
 		h.Proto, h.Addr, h.Port = "TCP", a.IP.Addr().String(), int(a.IP.Port())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 
@@ -55,6 +56,9 @@ func (s *service) set(key, value string) error {
 	defer s.mu.Unlock()
 	next := s.cfg.Clone()
 	if err := next.Put(key, value); err != nil {
+		return err
+	}
+	if err := next.Check(); err != nil && !errors.Is(err, config.ErrNoBackend) {
 		return err
 	}
 	s.apply(next)

@@ -43,6 +43,7 @@ type service struct {
 	cfg *config.Config // is replaced, never changed
 
 	backend *supervisor.Supervisor // nil: there is none
+	program *supervisor.Program    // instead, Mode=stdio; nil: there is none
 	hooks   *hook.Set
 	metrics *metrics.Metrics
 	relay   *relay.Relay
@@ -60,10 +61,15 @@ func (s *service) run() error {
 	}
 	s.metrics = metrics.New(s.measured())
 	s.hooks = hook.New(s.hooking(observer))
+	if s.noBackend == nil && s.cfg.Backend.Mode == config.ModeStdio {
+		s.program = supervisor.NewProgram(s.programming(observer))
+		defer s.program.Close()
+		context.AfterFunc(now, s.program.Hurry)
+	}
 	if s.proxy, err = proxy.New(s.proxying(observer)); err != nil {
 		return err
 	}
-	if s.noBackend == nil { // after the proxy, which its events may concern at once
+	if s.noBackend == nil && s.program == nil { // after the proxy, which its events may concern at once
 		if s.backend, err = supervisor.New(s.supervision(observer)); err != nil {
 			return err
 		}
@@ -110,6 +116,25 @@ func (b backend) Acquire(ctx context.Context) (proxy.Lease, error) {
 	return l, nil
 }
 
+// programs shows the program of each client to the proxy.
+type programs struct{ *supervisor.Program }
+
+// Serve implements proxy.Server.
+func (p programs) Serve(ctx context.Context, fd int, c proxy.Client, begun func(pid int)) error {
+	return p.Program.Serve(ctx, fd, clientOf(c).Environment, begun)
+}
+
+// backendStatus is how the backend does, or what stands in for it.
+func (s *service) backendStatus() supervisor.Status {
+	switch {
+	case s.backend != nil:
+		return s.backend.Status()
+	case s.program != nil:
+		return s.program.Status()
+	}
+	return supervisor.Status{State: supervisor.Stopped}
+}
+
 // status collects the snapshot, without the memory, which takes a moment.
 func (s *service) status() observe.Status {
 	now := time.Now()
@@ -128,11 +153,7 @@ func (s *service) status() observe.Status {
 	for _, l := range s.listeners {
 		st.Listeners = append(st.Listeners, observe.Listener{Name: l.Name, Address: l.Addr.String()})
 	}
-	if s.backend != nil {
-		st.Backend = observe.BackendStatus(s.backend.Status(), now)
-	} else {
-		st.Backend.State = string(supervisor.Stopped)
-	}
+	st.Backend = observe.BackendStatus(s.backendStatus(), now)
 	return st
 }
 

@@ -17,19 +17,12 @@ import (
 
 func (s *service) supervision(o *observe.Observer) supervisor.Config {
 	b := s.cfg.Backend
-	around := supervisor.Surroundings{
-		User: b.User, Group: b.Group, Environment: b.Environment, EnvironmentFiles: b.EnvironmentFiles,
-		UMask: b.UMask, Nice: b.Nice, OOMScoreAdjust: b.OOMScoreAdjust,
-	}
-	if l := b.LimitNOFILE; l != nil {
-		around.NoFile = &unix.Rlimit{Cur: l.Soft, Max: l.Hard}
-	}
 	var alive time.Duration
 	if b.Alive != "" {
 		alive = b.AliveInterval
 	}
 	return supervisor.Config{
-		Command: b.Exec, Unit: b.Unit, Dir: b.WorkingDirectory, Surroundings: around, Address: b.Address, Auto: b.AddressAuto,
+		Command: b.Exec, Path: b.ExecPath, Unit: b.Unit, Dir: b.WorkingDirectory, Surroundings: surroundings(&b), Address: b.Address, Auto: b.AddressAuto,
 		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval, ReadyDelay: b.ReadyDelay,
 		ReadyCommand: b.ReadyCommand, ReadyLog: b.ReadyLog, ReadyFD: b.ReadyFD,
 		StopSignal: b.StopSignal, StopCommand: b.StopCommand, AliveInterval: alive, AliveCommand: b.AliveCommand,
@@ -57,12 +50,36 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 	}
 }
 
+// programming is supervision for Mode=stdio.
+func (s *service) programming(o *observe.Observer) supervisor.ProgramConfig {
+	b := s.cfg.Backend
+	return supervisor.ProgramConfig{
+		Command: b.Exec, Path: b.ExecPath, Dir: b.WorkingDirectory, Surroundings: surroundings(&b),
+		StopSignal: b.StopSignal, StopTimeout: b.StopTimeout,
+		Output: func(pid int, line string) { o.Backend(supervisor.OutputEvent{PID: pid, Line: line}) },
+	}
+}
+
+func surroundings(b *config.Backend) supervisor.Surroundings {
+	around := supervisor.Surroundings{
+		User: b.User, Group: b.Group, Environment: b.Environment, EnvironmentFiles: b.EnvironmentFiles,
+		UMask: b.UMask, Nice: b.Nice, OOMScoreAdjust: b.OOMScoreAdjust,
+	}
+	if l := b.LimitNOFILE; l != nil {
+		around.NoFile = &unix.Rlimit{Cur: l.Soft, Max: l.Hard}
+	}
+	return around
+}
+
 func (s *service) proxying(o *observe.Observer) proxy.Config {
 	c := proxy.Config{Relay: s.relay, Backend: backend{s}, Rules: rulesOf(s.cfg), Events: func(e proxy.Event) {
 		o.Connection(e)
 		s.metrics.Connection(e)
 		s.hookConnection(e)
 	}}
+	if s.program != nil {
+		c.Server = programs{s.program}
+	}
 	if len(s.cfg.Hooks.BeforeNext) > 0 {
 		c.Before = s.beforeNext
 	}
@@ -78,12 +95,7 @@ func (s *service) measured() metrics.Sources {
 		Version: version,
 		Gate:    func() gate.Stats { return s.proxy.Gate().Stats() },
 		Denied:  func() uint64 { return s.proxy.Denied() },
-		Backend: func() supervisor.Status {
-			if s.backend == nil {
-				return supervisor.Status{State: supervisor.Stopped}
-			}
-			return s.backend.Status()
-		},
+		Backend: s.backendStatus,
 		Memory: func() int64 {
 			if s.backend == nil {
 				return 0

@@ -17,8 +17,6 @@ import (
 	"fmt"
 	"math"
 	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,9 +63,14 @@ const (
 
 // Backend is the section [Backend]: what is started, and when it is stopped.
 type Backend struct {
-	// Exec is the command and its arguments, Exec=. Empty, the default: no
-	// command is run, tiproxy is only gate and relay to Address.
+	// Mode is how it meets its clients, Mode=: ModeConnect, the default, or
+	// ModeStdio.
+	Mode string
+	// Exec is the command and its arguments, Exec=, from argv[0] on. Empty, the
+	// default: no command is run, tiproxy is only gate and relay to Address.
 	Exec []string
+	// ExecPath is what is executed, where Exec= begins with @. Empty: Exec[0].
+	ExecPath string
 	// Unit is the service of systemd's that is started and stopped instead of a
 	// command, Unit=. Empty, the default: none.
 	Unit string
@@ -159,6 +162,12 @@ type Backend struct {
 	// the default, or NotifyMain.
 	NotifyAccess string
 }
+
+// The values of Mode=.
+const (
+	ModeConnect = "connect" // one for all clients, who are relayed to where it listens
+	ModeStdio   = "stdio"   // one for each client, with its socket as stdin and stdout
+)
 
 // Limit is a resource limit, see setrlimit(2).
 type Limit struct{ Soft, Hard uint64 }
@@ -326,85 +335,4 @@ func (c *Config) Set(flag, value string) error {
 		return nil
 	}
 	return fmt.Errorf("cannot use --%s: no setting has such a flag", flag)
-}
-
-// Check finds what can be seen only when all settings are known, and returns
-// every fault that it finds. An error that wraps [ErrNoBackend] holds no other.
-func (c *Config) Check() error {
-	b := &c.Backend
-	command, address := len(b.Exec) > 0, b.AddressAuto || !b.Address.IsZero()
-	kept := command || b.Unit != "" // the backend is ours to start
-	if !kept && !address {
-		return fmt.Errorf("%w: write Exec= and Address= %s, or give --dest", ErrNoBackend, c.place())
-	}
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if !address {
-		fault("backend without an address: write Address= %s, or give --dest: where the command listens, or auto for a free port", c.place())
-	}
-	if b.AddressAuto && !kept {
-		fault("backend without a command: only a command can be told the port of Address=auto; write Exec= %s, or the address of a backend that runs already", c.place())
-	}
-	if b.Ready != ReadyListen && !kept {
-		fault("backend without a command: Ready=%s is about a command that tiproxy starts; write Exec= %s, or leave Ready= out", b.Ready, c.place())
-	}
-	if c.Gate.OnTimeout == TimeoutRestart && !kept {
-		fault("backend without a command: OnTimeout=restart is about a command that tiproxy starts; write Exec= %s, or leave OnTimeout= out", c.place())
-	}
-	if !kept && (b.User != "" || b.Group != "") {
-		fault("backend without a command: User= and Group= are about a command that tiproxy starts; write Exec= %s, or leave them out", c.place())
-	}
-	if b.Ready == ReadyListen && kept && b.Address.Addr().Family == unix.AF_VSOCK {
-		fault("cannot see who listens at %s: write Ready=notify or Ready=connect %s", b.Address, c.place())
-	}
-	if keys := b.ofCommand(); b.Unit != "" && len(keys) > 0 {
-		fault("Unit=%s leaves no room for %s, which tiproxy can do for a command of its own alone: leave that out, or say the like in the unit (systemctl edit %[1]s)",
-			b.Unit, strings.Join(keys, ", "))
-	}
-	return errors.Join(faults...)
-}
-
-// ofCommand lists the settings that are set and make sense only of a command
-// that tiproxy itself starts.
-func (b *Backend) ofCommand() (keys []string) {
-	for _, s := range []struct {
-		key string
-		set bool
-	}{
-		{"Exec=", len(b.Exec) > 0},
-		{"WorkingDirectory=", b.WorkingDirectory != ""},
-		{"User=", b.User != ""},
-		{"Group=", b.Group != ""},
-		{"Environment=", len(b.Environment) > 0},
-		{"EnvironmentFile=", len(b.EnvironmentFiles) > 0},
-		{"UMask=", b.UMask != nil},
-		{"Nice=", b.Nice != nil},
-		{"OOMScoreAdjust=", b.OOMScoreAdjust != nil},
-		{"LimitNOFILE=", b.LimitNOFILE != nil},
-		{"Address=auto", b.AddressAuto},
-		{"Ready=" + string(b.Ready), !slices.Contains([]Readiness{ReadyListen, ReadyConnect, ReadyNone}, b.Ready)},
-		{"StopSignal=", b.StopSignal != unix.SIGTERM},
-		{"StopCommand=", len(b.StopCommand) > 0},
-		{"Alive=exec", b.Alive == AliveExec},
-		{"IdleAction=freeze", b.IdleAction == IdleFreeze},
-		{"WatchdogSec=", b.Watchdog != Never},
-		{"NotifyAccess=main", b.NotifyAccess == NotifyMain},
-	} {
-		if s.set {
-			keys = append(keys, s.key)
-		}
-	}
-	return keys
-}
-
-// place tells where the backend's settings are to be written.
-func (c *Config) place() string {
-	return c.whichFileFor("Exec")
-}
-
-func (c *Config) whichFile() string {
-	if c.file == "" {
-		return "of tiproxy.conf"
-	}
-	return "of " + c.file
 }

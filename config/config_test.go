@@ -15,6 +15,7 @@ import (
 func TestDefault(t *testing.T) {
 	want := &Config{
 		Backend: Backend{
+			Mode:          ModeConnect,
 			Ready:         ReadyListen,
 			ReadyInterval: 500 * time.Millisecond,
 			StartTimeout:  30 * time.Second,

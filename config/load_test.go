@@ -61,6 +61,7 @@ StopTimeoutSec=6
 	}
 	want := &Config{
 		Backend: Backend{
+			Mode:             ModeConnect,
 			Exec:             []string{"/bin/sh", "-c", `exec server "$@"`, "sh", "--port={port}"},
 			WorkingDirectory: "/srv/my site",
 			AddressAuto:      true,

@@ -298,6 +298,24 @@ func words(at func(*Config) *[]string) func(*Config, string) error {
 	}
 }
 
+// parseExec is words, and knows the @ of ExecStart= in systemd.service(5).
+func parseExec(c *Config, value string) error {
+	b := &c.Backend
+	if err := words(func(*Config) *[]string { return &b.Exec })(c, value); err != nil {
+		return err
+	}
+	b.ExecPath = ""
+	if len(b.Exec) == 0 || b.Exec[0][0] != '@' {
+		return nil
+	}
+	path := b.Exec[0][1:]
+	if path == "" || len(b.Exec) < 2 {
+		return fmt.Errorf("%.60q is no command; want @PATH ARGV0 and its arguments", value)
+	}
+	b.ExecPath, b.Exec = path, b.Exec[1:]
+	return nil
+}
+
 func parseStopSignal(c *Config, value string) error {
 	name := strings.ToUpper(value)
 	if !strings.HasPrefix(name, "SIG") {

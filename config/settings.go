@@ -47,8 +47,11 @@ func Settings() []Setting { return slices.Clone(settings) }
 
 var settings = []Setting{
 	{"Backend", "Exec", "", "", "COMMAND", "",
-		"Command that starts the backend, quoted as in a unit file; without one tiproxy only queues and relays",
-		words(func(c *Config) *[]string { return &c.Backend.Exec })},
+		"Command that starts the backend, quoted as in a unit file; with @ before it the next word is its argv[0]; without one tiproxy only queues and relays",
+		parseExec},
+	{"Backend", "Mode", "mode", "", "HOW", "connect",
+		"How the backend meets its clients: connect (one for all, they are relayed to where it listens), or stdio (it is run for each of them, with the client's socket as its stdin and stdout, as by inetd with nowait)",
+		choice(func(c *Config) *string { return &c.Backend.Mode }, ModeConnect, ModeStdio)},
 	{"Backend", "Unit", "unit", "", "NAME.service", "",
 		"Instead of a command, a service of systemd's to start and stop; one that runs already is taken as it is, and stopped when idle like any other; tiproxy must run as root for that",
 		parseUnit},

@@ -100,15 +100,16 @@ type Sessions struct {
 
 // Session is a client that was let in.
 type Session struct {
-	Session    uint64 `json:"session"`     // its number
-	Client     string `json:"client"`      // its address
-	Listener   string `json:"listener"`    // the name; "": it has none
-	State      string `json:"state"`       // entering, connecting or relaying
-	SinceUsec  int64  `json:"since_usec"`  // how long it has been inside, in µs
-	WaitedUsec int64  `json:"waited_usec"` // in line before, in µs
-	In         uint64 `json:"in"`          // bytes from the client
-	Out        uint64 `json:"out"`         // bytes to the client
-	Generation uint64 `json:"generation"`  // of the backend that serves it; 0: none yet
+	Session    uint64 `json:"session"`       // its number
+	Client     string `json:"client"`        // its address
+	Listener   string `json:"listener"`      // the name; "": it has none
+	State      string `json:"state"`         // entering, connecting or relaying
+	SinceUsec  int64  `json:"since_usec"`    // how long it has been inside, in µs
+	WaitedUsec int64  `json:"waited_usec"`   // in line before, in µs
+	In         uint64 `json:"in"`            // bytes from the client
+	Out        uint64 `json:"out"`           // bytes to the client
+	Generation uint64 `json:"generation"`    // of the backend that serves it; 0: none yet
+	PID        int    `json:"pid,omitempty"` // of the program that serves it alone (Mode=stdio); 0: none does
 }
 
 // Events are what happened lately: GET /v1/events.

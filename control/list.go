@@ -41,11 +41,14 @@ func PrintSessions(w io.Writer, raw []byte) error {
 		{"WAITED", right}, {"INSIDE", right}, {"IN", right}, {"OUT", right},
 	}}
 	for _, c := range s.Sessions {
-		generation := dash("")
-		if c.Generation != 0 {
-			generation = number(c.Generation)
+		backend := dash("")
+		switch {
+		case c.Generation != 0:
+			backend = number(c.Generation)
+		case c.PID != 0:
+			backend = "pid " + strconv.Itoa(c.PID)
 		}
-		t.add(number(c.Session), c.Client, dash(c.Listener), c.State, generation,
+		t.add(number(c.Session), c.Client, dash(c.Listener), c.State, backend,
 			span(micros(c.WaitedUsec)), span(micros(c.SinceUsec)), size(c.In), size(c.Out))
 	}
 	return t.print(w)

@@ -84,7 +84,7 @@ func BenchmarkSessions(b *testing.B) {
 	const clients = 5000
 	f := &fake{sessions: make([]Session, clients)}
 	for i := range f.sessions {
-		f.sessions[i] = Session{uint64(i), "192.0.2.1:40404", "web", "relaying", 1e6, 1e5, 1 << 20, 1 << 30, 3}
+		f.sessions[i] = Session{uint64(i), "192.0.2.1:40404", "web", "relaying", 1e6, 1e5, 1 << 20, 1 << 30, 3, 0}
 	}
 	answered := httptest.NewRecorder()
 	b.Run("answer", func(b *testing.B) {

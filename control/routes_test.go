@@ -137,14 +137,14 @@ func TestFields(t *testing.T) {
 	at := time.Date(2026, 11, 22, 14, 2, 11, 0, time.UTC)
 	f := &fake{
 		waiting:  []Waiting{{1, 12, "192.0.2.1:4242", "192.0.2.1", "web", 1_200_000}},
-		sessions: []Session{{7, "192.0.2.1:4242", "web", "relaying", 5, 6, 123, 456, 2}},
+		sessions: []Session{{7, "192.0.2.1:4242", "web", "relaying", 5, 6, 123, 456, 2, 4711}},
 		events:   []Event{{at, "info", "backend-ready", "the backend is ready"}},
 	}
 	path := socketPath(t)
 	run(t, NewServer(mustBind(t, path), f))
 	for of, want := range map[string]string{
 		queuePath:    `{"waiting":[{"position":1,"session":12,"client":"192.0.2.1:4242","source":"192.0.2.1","listener":"web","waited_usec":1200000}]}`,
-		sessionsPath: `{"sessions":[{"session":7,"client":"192.0.2.1:4242","listener":"web","state":"relaying","since_usec":5,"waited_usec":6,"in":123,"out":456,"generation":2}]}`,
+		sessionsPath: `{"sessions":[{"session":7,"client":"192.0.2.1:4242","listener":"web","state":"relaying","since_usec":5,"waited_usec":6,"in":123,"out":456,"generation":2,"pid":4711}]}`,
 		eventsPath:   `{"events":[{"time":"2026-11-22T14:02:11Z","level":"info","event":"backend-ready","text":"the backend is ready"}]}`,
 	} {
 		if _, got := ask(t, path, get(of)); string(got) != want+"\n" {

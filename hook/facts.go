@@ -24,14 +24,15 @@ type Client struct {
 	Proto    string // "TCP", "UNIX" or "VSOCK"
 	Addr     string // its IP address, without the port; of VSOCK the CID; "": of UNIX
 	Port     int    // 0: of UNIX
+
+	LocalAddr string // where it connected to, likewise; "": not known
+	LocalPort int    // 0: not known
 }
 
 // variable is one of the environment; without a value it is not set.
 type variable struct{ name, value string }
 
-// variables are all that can be set. The client's are those that its command
-// would see under xinetd (REMOTE_*) and tcpserver (PROTO, TCPREMOTE*; see
-// https://cr.yp.to/ucspi-tcp/environment.html).
+// variables are all that can be set.
 func (f *Facts) variables(kind Kind) []variable {
 	all := []variable{
 		{"TIPROXY_HOOK", string(kind)},
@@ -41,28 +42,47 @@ func (f *Facts) variables(kind Kind) []variable {
 		{"TIPROXY_WAITING", strconv.Itoa(f.Waiting)},
 		{"TIPROXY_BACKEND_PID", known(uint64(f.PID))},
 	}
-	var c, tcp Client
+	var c Client
 	if f.Client != nil {
 		c = *f.Client
 	}
+	return append(all, c.variables()...)
+}
+
+// variables are those that its command would see under xinetd (REMOTE_*) and
+// tcpserver (PROTO, TCP*; see https://cr.yp.to/ucspi-tcp/environment.html).
+func (c *Client) variables() []variable {
+	tcp := Client{}
 	if c.Proto == "TCP" {
-		tcp = c
+		tcp = *c
 	}
-	return append(all,
-		variable{"TIPROXY_SESSION", known(c.Session)},
-		variable{"TIPROXY_LISTENER", c.Listener},
-		variable{"PROTO", c.Proto},
-		variable{"REMOTE_ADDR", c.Addr},
-		variable{"REMOTE_HOST", c.Addr},
-		variable{"REMOTE_PORT", known(uint64(c.Port))},
-		variable{"TCPREMOTEIP", tcp.Addr},
-		variable{"TCPREMOTEPORT", known(uint64(tcp.Port))},
-	)
+	return []variable{
+		{"TIPROXY_SESSION", known(c.Session)},
+		{"TIPROXY_LISTENER", c.Listener},
+		{"PROTO", c.Proto},
+		{"REMOTE_ADDR", c.Addr},
+		{"REMOTE_HOST", c.Addr},
+		{"REMOTE_PORT", known(uint64(c.Port))},
+		{"TCPREMOTEIP", tcp.Addr},
+		{"TCPREMOTEPORT", known(uint64(tcp.Port))},
+		{"TCPLOCALIP", tcp.LocalAddr},
+		{"TCPLOCALPORT", known(uint64(tcp.LocalPort))},
+	}
 }
 
 // environment is env with the facts put over it.
 func (f *Facts) environment(kind Kind, env []string) []string {
-	all := f.variables(kind)
+	return over(env, f.variables(kind))
+}
+
+// Environment is env with what is known of the client put over it, as a hook
+// finds it: for a program that serves the client.
+func (c *Client) Environment(env []string) []string {
+	return over(env, c.variables())
+}
+
+// over is env with variables put over it, and without those that have no value.
+func over(env []string, all []variable) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		return slices.ContainsFunc(all, func(v variable) bool { return v.name == name })

@@ -10,7 +10,7 @@ func TestEnvironment(t *testing.T) {
 	inherited := []string{
 		"PATH=/bin", "TIPROXY_HOOK=x", "TIPROXY_REASON=x", "TIPROXY_GENERATION=x", "TIPROXY_SERVED=x", "TIPROXY_WAITING=x",
 		"TIPROXY_BACKEND_PID=x", "TIPROXY_SESSION=x", "TIPROXY_LISTENER=x", "PROTO=x", "REMOTE_ADDR=x", "REMOTE_HOST=x",
-		"REMOTE_PORT=x", "TCPREMOTEIP=x", "TCPREMOTEPORT=x", "TIPROXY_OTHER=stays", "PROTOCOL=stays",
+		"REMOTE_PORT=x", "TCPREMOTEIP=x", "TCPREMOTEPORT=x", "TCPLOCALIP=x", "TCPLOCALPORT=x", "TIPROXY_OTHER=stays", "PROTOCOL=stays",
 	}
 	const stays = "PATH=/bin TIPROXY_OTHER=stays PROTOCOL=stays TIPROXY_HOOK=OnCrash "
 	for _, tt := range []struct {
@@ -38,5 +38,15 @@ func TestEnvironment(t *testing.T) {
 				t.Errorf("what was inherited was changed: %q", inherited)
 			}
 		})
+	}
+}
+
+// A program that serves the client is told of it in the words of the hooks.
+func TestEnvironmentOfAClient(t *testing.T) {
+	c := Client{Session: 9, Proto: "TCP", Addr: "192.0.2.1", Port: 50000, LocalAddr: "198.51.100.1", LocalPort: 79}
+	want := "PATH=/bin TIPROXY_SESSION=9 PROTO=TCP REMOTE_ADDR=192.0.2.1 REMOTE_HOST=192.0.2.1 REMOTE_PORT=50000 " +
+		"TCPREMOTEIP=192.0.2.1 TCPREMOTEPORT=50000 TCPLOCALIP=198.51.100.1 TCPLOCALPORT=79"
+	if got := strings.Join(c.Environment([]string{"PATH=/bin", "TCPLOCALIP=x", "TIPROXY_LISTENER=x"}), " "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -120,13 +120,13 @@ var families = []family{
 // states are the values of the label state.
 var states = [...]supervisor.State{
 	supervisor.Stopped, supervisor.Starting, supervisor.Ready, supervisor.Frozen,
-	supervisor.Draining, supervisor.Stopping, supervisor.Backoff, supervisor.External,
+	supervisor.Draining, supervisor.Stopping, supervisor.Backoff, supervisor.External, supervisor.Stdio,
 }
 
 // up tells whether a backend in that state can take a client.
 func up(s supervisor.State) bool {
 	switch s {
-	case supervisor.Ready, supervisor.Frozen, supervisor.External:
+	case supervisor.Ready, supervisor.Frozen, supervisor.External, supervisor.Stdio:
 		return true
 	}
 	return false

@@ -113,6 +113,7 @@ tiproxy_backend_state{state="draining"} 0
 tiproxy_backend_state{state="stopping"} 0
 tiproxy_backend_state{state="backoff"} 0
 tiproxy_backend_state{state="external"} 0
+tiproxy_backend_state{state="stdio"} 0
 tiproxy_backend_starts_total 10
 tiproxy_backend_start_failures_total 2
 tiproxy_backend_start_seconds_bucket{le="0.025"} 2

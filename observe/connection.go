@@ -64,7 +64,12 @@ func (o *Observer) ended(e proxy.EndEvent) {
 	}
 	switch e.Outcome {
 	case proxy.Served:
-		f[keyServed], f[keyBytesIn], f[keyBytesOut] = e.Inside, e.FromClient, e.FromBackend
+		f[keyServed] = e.Inside
+		if e.PID != 0 {
+			f[keyPID] = e.PID
+		} else {
+			f[keyBytesIn], f[keyBytesOut] = e.FromClient, e.FromBackend
+		}
 		o.tell(logrus.InfoLevel, &sessionEnds, f, "served"+ending(e.FailedSide, reason))
 	case proxy.Refused:
 		if hint := e.Hint(); hint != "" {
@@ -76,6 +81,10 @@ func (o *Observer) ended(e proxy.EndEvent) {
 	case proxy.Left:
 		o.tell(logrus.InfoLevel, &sessionEnds, f, "left: "+reason)
 	case proxy.Unserved:
+		if errors.Is(e.Err, proxy.ErrNoProgram) { // as long as nobody mends the command, everybody meets that
+			o.remind(string(proxy.Unserved), 1, logrus.ErrorLevel, &sessionEnds, f, "not served: "+reason)
+			return
+		}
 		o.tell(logrus.WarnLevel, &sessionEnds, f, "not served: "+reason)
 	}
 }

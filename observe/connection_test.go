@@ -34,6 +34,8 @@ func TestConnectionEvents(t *testing.T) {
 			"<6>served, and ended by the client: connection reset by peer client=unix session=6 listener=web waited=0s served=0s in=0 out=0"},
 		{proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Err: proxy.ErrStopping},
 			"<6>served, and ended: tiproxy is stopping client=192.0.2.9:1234 session=5 waited=0s served=0s in=0 out=0"},
+		{proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Inside: time.Second, PID: 4711}, // nobody counts its bytes
+			"<6>served client=192.0.2.9:1234 session=5 waited=0s served=1s pid=4711"},
 		{proxy.EndEvent{Client: visitor, Outcome: proxy.Refused, Err: gate.ErrFull},
 			"<4>refused: the line is full; QueueLength= (--queue) bounds the line, MaxConnections= (--connections) those inside client=192.0.2.9:1234 session=5 waited=0s"},
 		{proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp, Waited: time.Minute},

@@ -84,8 +84,8 @@ var (
 		Fields: []string{keyOthers},
 		Usage:  "Clients wait because MaxConnections= lets no more in; told once a minute."}
 	sessionEnds = Kind{Event: "session-end", MessageID: "83ffbc4a8e624c169a5b204f61ce869d",
-		Fields: []string{keyClient, keySession, keyListener, keyOutcome, keyReason, keyWait, keyServed, keyBytesIn, keyBytesOut, keyOthers},
-		Usage:  "A client is gone: the one line of each connection. Of those that were refused or denied, one a minute is told.", facts: true}
+		Fields: []string{keyClient, keySession, keyListener, keyOutcome, keyReason, keyWait, keyServed, keyBytesIn, keyBytesOut, keyPID, keyOthers},
+		Usage:  "A client is gone: the one line of each connection. Of those that were refused or denied, one a minute is told. With Mode=stdio it has the pid of its program, and no bytes are counted.", facts: true}
 	acceptRests = Kind{Event: "accept-starved", MessageID: "d20b43ad4ade48d69c8c971030a4e2d7",
 		Fields: []string{keyListener, keyReason, keyOthers},
 		Usage:  "Connections cannot be accepted for lack of fds or memory; told once a minute."}

@@ -131,7 +131,7 @@ func (s Status) word() string {
 		return "stopping the backend"
 	case supervisor.Backoff:
 		return "pausing after a failure"
-	case supervisor.External:
+	case supervisor.External, supervisor.Stdio:
 		return "ready"
 	}
 	return s.Backend.State

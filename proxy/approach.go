@@ -101,7 +101,7 @@ func (p *Proxy) dismiss(c *client, why error) {
 		} else {
 			c.approach.cause = why // the gate was faster: moved sees to it
 		}
-	case Entering:
+	case Entering, Hosted:
 		c.approach.leave(why)
 	}
 }

@@ -31,6 +31,7 @@ const (
 	Waiting                 // in the hands of the gate
 	Entering                // has a slot, and a goroutine that connects it
 	Joined                  // with the relay
+	Hosted                  // with a program of its own, or that is being started
 	Ended
 )
 
@@ -46,7 +47,7 @@ type client struct {
 	turn       gate.Turn
 	arrived    time.Duration // on Proxy.clock
 	entered    time.Duration // when it was let in, on Proxy.clock; 0: not yet
-	approach   *approach     // nil once joined
+	approach   *approach     // nil once joined; one that is hosted keeps it
 	prev, next *client       // neighbours in Proxy.clients
 
 	// Under Proxy.mu:
@@ -56,7 +57,7 @@ type client struct {
 	stage      Stage
 
 	uid int32 // of a client of a UNIX socket; -1: not known
-	fd  int32 // the socket; belongs to the relay once joined, and then is -1
+	fd  int32 // the socket; -1 once the relay or a program has it
 }
 
 // fate is why a session was cut, where the relay does not know it.
@@ -71,15 +72,21 @@ const (
 // approach is what a client needs on its way to the backend. All of it is
 // under Proxy.mu.
 type approach struct {
+	pid     int                     // of the program that serves it; 0: none
 	local   sockaddr.Addr           // what it connected to, as its PROXY header says; zero: ask its socket
 	clock   *time.Timer             // of the stages announcing and silent, and until it is watched in entering; nil: none
-	leave   context.CancelCauseFunc // ends the goroutine's work, in stage entering
+	leave   context.CancelCauseFunc // ends the goroutine's work, in the stages entering and hosted
 	cause   error                   // why it left, if the gate let it in at that moment; nil: it did not
 	watched bool                    // by the front
 }
 
-// serve leads a client that was let in to the relay, or to the end before that.
+// serve leads a client that was let in to its program or to the relay, or to the
+// end before that.
 func (p *Proxy) serve(ctx context.Context, c *client) {
+	if p.cfg.Server != nil {
+		p.host(ctx, c)
+		return
+	}
 	lease, fd, err := p.reach(ctx, c)
 	p.mu.Lock()
 	gone := context.Cause(ctx)
@@ -152,13 +159,7 @@ func (p *Proxy) announce(c *client, fd, version int) error {
 	if version == 0 {
 		return nil
 	}
-	local := c.approach.local
-	if local.Family == 0 {
-		if sa, err := unix.Getsockname(int(c.fd)); err == nil {
-			local = sockaddr.From(sa)
-		}
-	}
-	_, err := unix.Write(fd, proxyhdr.Format(version, c.addr, local))
+	_, err := unix.Write(fd, proxyhdr.Format(version, c.addr, c.local()))
 	if err != nil {
 		unix.Close(fd)
 	}

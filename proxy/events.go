@@ -23,7 +23,8 @@ type Client struct {
 	Number   uint64 // of the connection, from 1
 	Listener string // its name; "" when it has none
 	Addr     sockaddr.Addr
-	UID      int // of a client of a UNIX socket; -1: not known
+	UID      int           // of a client of a UNIX socket; -1: not known
+	Local    sockaddr.Addr // what it connected to; told to Server.Serve, else zero
 }
 
 // String is the client's address; of a UNIX socket that has none, its user.
@@ -70,6 +71,7 @@ type EndEvent struct {
 	FromClient  uint64        // bytes that the backend got
 	FromBackend uint64        // bytes that the client got
 	Generation  uint64        // of the backend that it was joined to; 0: none, or it is not known
+	PID         int           // of the program that served it alone, whose bytes nobody counted; 0: none did
 }
 
 // StarvedEvent: accepting rests for lack of fds or memory.

@@ -14,11 +14,16 @@
 //	  │                as the client has patience│
 //	  └─ (the line is empty) ────────────────────┴─▶ joined by the relay ──▶ served
 //
+// With a Server in place of the Backend:     entering ──▶ hosted ─┬─▶ served
+//
+//	cannot be started └─▶ unserved
+//
 // One goroutine, the front, accepts from all listeners and watches those who
 // have not reached the backend yet; so the order of accepting is the order of
 // the line, whatever listener a client came by. A client has a goroutine only
 // while it is connected to the backend: none while it waits, none while its
-// bytes are relayed.
+// bytes are relayed. With a Server it keeps it to its end: the program that
+// serves it is heavier by far.
 //
 // Invariants:
 //
@@ -73,6 +78,7 @@ type Config struct {
 	Listeners []Listener
 	Relay     *relay.Relay
 	Backend   Backend
+	Server    Server // serves the clients instead of the Backend; nil: the Backend does
 	Rules     Rules
 
 	// Before is called for each client that has got its slot, before it is let
@@ -133,6 +139,7 @@ var (
 	ErrSilent         = errors.New("the client said nothing within WakeTimeoutSec= (--wake-timeout)")
 	ErrUnannounced    = errors.New("no PROXY header came in time (AcceptProxy=)")
 	ErrKicked         = errors.New("an administrator wants it (kick)")
+	ErrNoProgram      = errors.New("its program was not started")
 	ErrStopping       = errors.New("tiproxy is stopping")
 )
 

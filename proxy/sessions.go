@@ -14,6 +14,7 @@ type Session struct {
 	FromClient  uint64        // bytes that the backend got
 	FromBackend uint64        // bytes that the client got
 	Generation  uint64        // of its backend; 0: none yet, or it is not known
+	PID         int           // of the program that serves it alone; 0: none does
 }
 
 // Sessions looks at all clients, in the order in which they came. The relay
@@ -52,6 +53,9 @@ func (p *Proxy) look(c *client) Session {
 	if c.entered != 0 {
 		s.Waited, s.Inside = c.entered-c.arrived, now-c.entered
 	}
+	if c.stage == Hosted {
+		s.PID = c.approach.pid
+	}
 	if c.session != nil {
 		s.FromClient, s.FromBackend = c.session.Counts()
 	}
@@ -80,7 +84,7 @@ func (p *Proxy) Denied() uint64 {
 }
 
 // Kick ends the client with that number, with a reset if it was joined to the
-// backend, and tells whether there is one.
+// backend, or by ending its program, and tells whether there is one.
 func (p *Proxy) Kick(number uint64) bool {
 	p.mu.Lock()
 	defer p.unlock()

@@ -80,7 +80,11 @@ func (c *child) launchProcess(context.Context) error {
 	if err := c.checkFree(); err != nil {
 		return err
 	}
-	path, err := executable(c.argv[0])
+	name := c.s.cfg.Path
+	if name == "" {
+		name = c.argv[0]
+	}
+	path, err := executable(name)
 	if err != nil {
 		return err
 	}
@@ -181,7 +185,7 @@ func (c *child) launch(path string) (err error) {
 	}
 	ready, readyEnd, err := c.readyPipe()
 	if err == nil {
-		c.proc, err = c.s.forker.start(c.order, c.env, theirs, readyEnd)
+		c.proc, err = c.s.forker.start(c.order, c.env, streams{out: theirs, err: theirs}, readyEnd)
 	}
 	theirs.Close()
 	if readyEnd != nil {

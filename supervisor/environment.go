@@ -17,26 +17,12 @@ var ourOwn = []string{
 	"MAINPID", "MANAGERPID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM", "FDSTORE",
 }
 
-// environment is ours without what is ours alone, and over it, in this order,
-// the user's, what the configuration says, and what we say to the child. No
-// name stands there twice: programs differ in which one they read.
+// environment is that of its surroundings, and over it what we say to the child.
 func (c *child) environment() ([]string, error) {
 	cfg := &c.s.cfg
-	env := withoutOurOwn(os.Environ())
-	if name := cfg.Surroundings.User; name != "" {
-		u, err := lookUser(name)
-		if err != nil {
-			return nil, fmt.Errorf("cannot find the user %q (User=): %w", name, err)
-		}
-		env = setAll(env, userVariables(u))
-	}
-	env = setAll(env, cfg.Surroundings.Environment)
-	for _, file := range cfg.Surroundings.EnvironmentFiles {
-		lines, err := readEnvironment(file)
-		if err != nil {
-			return nil, err
-		}
-		env = setAll(env, lines)
+	env, err := cfg.Surroundings.environment()
+	if err != nil {
+		return nil, err
 	}
 	said := []string{"NOTIFY_SOCKET=" + c.notify.name}
 	if every := cfg.Watchdog; every > 0 && every != forever {
@@ -46,6 +32,29 @@ func (c *child) environment() ([]string, error) {
 		said = append(said, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
 	}
 	return setAll(env, said), nil
+}
+
+// environment is ours without what is ours alone, and over it, in this order,
+// the user's and what the configuration says. No name stands there twice:
+// programs differ in which one they read.
+func (s *Surroundings) environment() ([]string, error) {
+	env := withoutOurOwn(os.Environ())
+	if name := s.User; name != "" {
+		u, err := lookUser(name)
+		if err != nil {
+			return nil, fmt.Errorf("cannot find the user %q (User=): %w", name, err)
+		}
+		env = setAll(env, userVariables(u))
+	}
+	env = setAll(env, s.Environment)
+	for _, file := range s.EnvironmentFiles {
+		lines, err := readEnvironment(file)
+		if err != nil {
+			return nil, err
+		}
+		env = setAll(env, lines)
+	}
+	return env, nil
 }
 
 // withoutOurOwn answers env without what is ours alone.

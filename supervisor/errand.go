@@ -36,21 +36,15 @@ func Run(ctx context.Context, argv, env []string, output func(line string)) erro
 		env = os.Environ()
 	}
 	e := errand{
-		order: order{traits: asWeAre, argv: argv, kept: true},
+		order: order{traits: asWeAre, path: argv[0], argv: argv},
 		env:   withoutOurOwn(env),
 		tell:  func(_ int, line string) { output(line) },
-		kill:  func(keeper *os.Process) { _ = keeper.Signal(unix.SIGTERM) },
 	}
-	if groups := delegatedCgroup(); groups != nil {
-		group, err := groups.make(fmt.Sprintf("command-%d", commands.Add(1)))
-		if err != nil {
-			return err
-		}
-		t := &tree{group: group}
-		defer t.await()
-		e.order.cgroup, e.order.kept = group.dir, false
-		e.kill = func(*os.Process) { t.kill() }
+	t, err := e.house(delegatedCgroup(), fmt.Sprintf("command-%d", commands.Add(1)))
+	if err != nil {
+		return err
 	}
+	defer t.await()
 	f := newForker()
 	defer f.stop()
 	return f.run(ctx, e)
@@ -64,18 +58,40 @@ var commands atomic.Uint64
 
 // errand is a command that is expected to end.
 type errand struct {
-	order order                      // but for the path
-	env   []string                   // its environment
-	tell  func(pid int, line string) // is told each line that it writes
-	kill  func(*os.Process)          // ends it with what came of it; once it has ended, what it left
+	order  order                      // its path as it was given: a name is looked up
+	env    []string                   // its environment
+	client *os.File                   // its stdin and stdout; nil: nothing to read, and its stdout is told
+	begun  func(*os.Process)          // is told when it was executed; nil: nobody is
+	tell   func(pid int, line string) // is told each line that it writes to its stderr
+	stop   func(*os.Process)          // ends it when ctx does; nil: kill
+	kill   func(*os.Process)          // ends it with what came of it; once it has ended, what it left
 }
 
-// run runs an errand to its end, or kills it when ctx ends.
+// house gives an errand a cgroup of that name beneath groups or, where there are
+// none, a keeper. The tree is who lives in it; its leader is to be written once
+// it is known.
+func (e *errand) house(groups *cgroup, name string) (*tree, error) {
+	if groups == nil {
+		e.order.kept = true
+		e.kill = func(keeper *os.Process) { _ = keeper.Signal(unix.SIGTERM) }
+		return &tree{main: new(atomic.Int64), kept: true}, nil
+	}
+	group, err := groups.make(name)
+	if err != nil {
+		return nil, err
+	}
+	t := &tree{group: group}
+	e.order.cgroup = group.dir
+	e.kill = func(*os.Process) { t.kill() }
+	return t, nil
+}
+
+// run runs an errand to its end, or ends it when ctx does.
 func (f *forker) run(ctx context.Context, e errand) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	name := e.order.argv[0]
+	name := e.order.path
 	path, err := executable(name)
 	if err != nil {
 		return err
@@ -85,18 +101,29 @@ func (f *forker) run(ctx context.Context, e errand) error {
 	if err != nil {
 		return fmt.Errorf("cannot make a pipe for the output of %s: %w", name, err)
 	}
-	p, err := f.start(e.order, e.env, theirs, nil)
+	std := streams{out: theirs, err: theirs}
+	if e.client != nil {
+		std.in, std.out = e.client, e.client
+	}
+	p, err := f.start(e.order, e.env, std, nil)
 	theirs.Close()
 	if err != nil {
 		output.Close()
 		return err
+	}
+	if e.begun != nil {
+		e.begun(p)
+	}
+	stop := e.stop
+	if stop == nil {
+		stop = e.kill
 	}
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
 		eachLine(output, func(line string) { e.tell(p.Pid, line) })
 	}()
-	spare := context.AfterFunc(ctx, func() { e.kill(p) })
+	spare := context.AfterFunc(ctx, func() { stop(p) })
 	state, err := p.Wait()
 	ours.forget(p.Pid)
 	killed := !spare()

@@ -25,6 +25,10 @@ func (o order) keep() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot become the reaper of orphans: %w", err)
 	}
+	// A change of user has taken back what forker.start asked for.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot be told of our parent's end: %w", err)
+	}
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, unix.SIGTERM)
 	command, err := syscall.ForkExec(o.path, o.argv, &syscall.ProcAttr{
@@ -36,6 +40,9 @@ func (o order) keep() error {
 		return o.cannotExecute(err)
 	}
 	unix.Close(reportFD) // end of file: it was executed
+	for fd := range unix.Stderr {
+		_ = unix.Dup2(unix.Stderr, fd) // a client's socket, which must close with the command's
+	}
 	below := &tree{leader: os.Getpid(), main: new(atomic.Int64), reaper: true}
 	go func() {
 		<-told

@@ -43,6 +43,12 @@ type order struct {
 	kept    bool // the launcher stays above it as its keeper
 }
 
+// streams are the first three files of a command.
+type streams struct {
+	in       *os.File // nil: /dev/null
+	out, err *os.File
+}
+
 // orderHead is how many of the launcher's arguments stand before the command's.
 const orderHead = 7
 
@@ -180,12 +186,15 @@ func (f *forker) do(job func()) bool {
 // start forks the launcher with an order. It answers once the command was
 // executed; if that failed the launcher has been reaped. ready is the pipe of
 // readyFD, nil without one.
-func (f *forker) start(o order, env []string, output, ready *os.File) (*os.Process, error) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
+func (f *forker) start(o order, env []string, std streams, ready *os.File) (*os.Process, error) {
+	if std.in == nil {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		std.in = null
 	}
-	defer null.Close()
 	report, reportEnd, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -193,7 +202,7 @@ func (f *forker) start(o order, env []string, output, ready *os.File) (*os.Proce
 	defer report.Close()
 	attr := &os.ProcAttr{
 		Env:   env,
-		Files: []*os.File{null, output, output, reportEnd},
+		Files: []*os.File{std.in, std.out, std.err, reportEnd},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
 	if ready != nil {

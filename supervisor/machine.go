@@ -18,6 +18,7 @@ const (
 	Stopping State = "stopping"
 	Backoff  State = "backoff"
 	External State = "external" // no command: the backend is not ours to start
+	Stdio    State = "stdio"    // there is none: each client has a Program of its own
 )
 
 const (

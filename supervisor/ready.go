@@ -287,3 +287,26 @@ func join(addrs []sockaddr.Addr) string {
 	}
 	return strings.Join(texts, " or ")
 }
+
+// ReadyFDMost is the highest number that ReadyFD may be.
+const ReadyFDMost = 255
+
+func (c *Config) checkReady() error {
+	switch c.Ready {
+	case ReadyListen, ReadyNotify, ReadyConnect, ReadyNone:
+		return nil
+	case ReadyExec:
+		if len(c.ReadyCommand) > 0 {
+			return nil
+		}
+	case ReadyLog:
+		if c.ReadyLog != nil {
+			return nil
+		}
+	case ReadyFD:
+		if c.ReadyFD > unix.Stderr && c.ReadyFD <= ReadyFDMost {
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown or incomplete readiness %q", c.Ready)
+}

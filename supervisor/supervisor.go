@@ -2,6 +2,8 @@
 // when it is ready, stops it when nobody has used it for a while, restarts it
 // with growing pauses when it fails, and leaves nothing of it. The backend is a
 // process that it starts itself, or a unit that it has systemd start (unit.go).
+// Instead of one backend for all it can run a program for each client
+// (program.go), and commands beside them (errand.go).
 //
 //	Stopped  ── asked ─────────────▶ Starting
 //	Starting ── ready ─────────────▶ Ready
@@ -80,7 +82,8 @@ const (
 // Config says what to keep, and how. Durations of 0 are taken as they are,
 // math.MaxInt64 is "never".
 type Config struct {
-	Command []string      // argv; a name without slash is looked up in PATH
+	Command []string      // argv
+	Path    string        // what is executed; a name without slash is looked up in PATH; "": Command[0]
 	Unit    string        // instead: a service of systemd's, started and stopped over D-Bus; "" and no Command: the backend is not ours (External)
 	Dir     string        // its working directory; "": ours
 	Address sockaddr.Name // where it listens
@@ -284,29 +287,6 @@ func (c *Config) checkUnit() error {
 		return errors.New("a unit has its own commands, and is not ours to freeze")
 	}
 	return nil
-}
-
-// ReadyFDMost is the highest number that ReadyFD may be.
-const ReadyFDMost = 255
-
-func (c *Config) checkReady() error {
-	switch c.Ready {
-	case ReadyListen, ReadyNotify, ReadyConnect, ReadyNone:
-		return nil
-	case ReadyExec:
-		if len(c.ReadyCommand) > 0 {
-			return nil
-		}
-	case ReadyLog:
-		if c.ReadyLog != nil {
-			return nil
-		}
-	case ReadyFD:
-		if c.ReadyFD > unix.Stderr && c.ReadyFD <= ReadyFDMost {
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown or incomplete readiness %q", c.Ready)
 }
 
 // Acquire answers a lease on a ready backend, and has it started if need be.

@@ -21,6 +21,7 @@ type tree struct {
 	main   *atomic.Int64 // pid of the main process, as the child has it
 	group  *cgroup       // nil: none
 	reaper bool          // orphans of ours belong to it
+	kept   bool          // the leader is a keeper, and no member
 }
 
 // members are the pids of the living processes of the tree.
@@ -52,7 +53,7 @@ func (t *tree) members() []int {
 	}
 	var pids []int
 	for _, p := range all {
-		if belongs[p.pid] && !p.zombie {
+		if belongs[p.pid] && !p.zombie && !(t.kept && p.pid == t.leader) {
 			pids = append(pids, p.pid)
 		}
 	}
@@ -121,12 +122,14 @@ func (t *tree) thaw() error {
 	return nil
 }
 
-// await returns when nobody is left, and removes the cgroup.
+// await returns when nobody is left, and removes the cgroup. A keeper is waited
+// for by who started it: it is the last to end.
 func (t *tree) await() {
-	if t.group != nil {
+	switch {
+	case t.group != nil:
 		t.group.await()
 		t.group.remove()
-	} else {
+	case !t.kept:
 		for pids := t.members(); len(pids) > 0; pids = t.members() {
 			awaitEnd(pids[0])
 		}

@@ -12,7 +12,7 @@ import (
 // stateStyle is for the states of tiproxy and of the backend.
 func stateStyle(state text) lipgloss.Style {
 	switch state {
-	case "ready", "serving", "external":
+	case "ready", "serving", "external", "stdio":
 		return good
 	case "backoff":
 		return bad
