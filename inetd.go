@@ -138,25 +138,29 @@ func hostOf(root fs.FS) units.Host {
 	return h
 }
 
-// check tells what becomes of each entry, and then all there is to say. It looks
-// at users and programs, too: they may come later, so a unit does not depend on
-// that.
+// check tells what becomes of each entry, and then all that was noted. It looks
+// at users and programs, too: they may come later, so no unit depends on them.
 func (f superserver) check(out io.Writer) error {
 	all, notes := units.Make(f.read(), hostOf(os.DirFS("/")))
-	refused := 0
-	var b strings.Builder
+	var lines []string
 	for _, u := range all {
-		fmt.Fprintf(&b, "%s:%d: service %.60q: %s listens at %s: %s\n", u.Entry.File, u.Entry.Line, u.Entry.Name, u.Socket(), listening(u.Entry), serving(u.Entry))
-		notes = append(notes, missingOf(u.Entry)...)
+		e := u.Entry
+		lines = append(lines, fmt.Sprintf("%s:%d: service %.60q: %s listens at %s: %s", e.File, e.Line, e.Name, u.Socket(), listening(e), serving(e)))
+		for _, n := range missingOf(e) {
+			lines = append(lines, n.String())
+		}
 	}
+	refused := 0
 	for _, n := range notes {
-		b.WriteString(n.String() + "\n")
+		lines = append(lines, n.String())
 		if n.Refused {
 			refused++
 		}
 	}
-	if _, err := io.WriteString(out, b.String()); err != nil {
-		return exitWith(exitFailed, err)
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return exitWith(exitFailed, err)
+		}
 	}
 	if refused > 0 {
 		return exitWith(exitConfig, fmt.Errorf("cannot take over everything: %d of the lines above say why", refused))
@@ -200,6 +204,9 @@ func missingOf(e inetd.Entry) (notes []inetd.Note) {
 		return nil
 	}
 	_, err := os.Stat(e.Program)
+	if failure := (*fs.PathError)(nil); errors.As(err, &failure) {
+		err = fmt.Errorf("cannot find %.60q: %w", e.Program, failure.Err)
+	}
 	note("server program", err)
 	_, err = access.LookupUsers([]string{e.User})
 	note("user", err)
@@ -258,24 +265,27 @@ const (
 // kernel's log, for the journal may not run yet. By hand, and where there is no
 // such log, as in a container, it is stderr.
 func warn(notes []inetd.Note) error {
-	out, prefix, most := io.Writer(os.Stderr), "", len(notes)
 	if os.Getenv("SYSTEMD_SCOPE") != "" {
 		if kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
-			defer kmsg.Close()
-			out, prefix, most = kmsg, "<4>tiproxy-inetd: ", min(most, warnMax)
+			return errors.Join(tell(kmsg, "<4>tiproxy-inetd: ", warnMax, notes), kmsg.Close())
 		}
 	}
-	var err error
-	for _, n := range notes[:most] { // one write is one entry
+	return tell(os.Stderr, "", len(notes), notes)
+}
+
+// tell writes at most so many notes, each with one write: that is one entry of
+// the kernel's log.
+func tell(out io.Writer, prefix string, most int, notes []inetd.Note) error {
+	for i, n := range notes {
 		text := n.String()
-		_, err1 := fmt.Fprintf(out, "%s%s\n", prefix, text[:min(len(text), warnLen)])
-		err = errors.Join(err, err1)
+		if i == most {
+			text = fmt.Sprintf("%d more; tiproxy inetd check tells them", len(notes)-most)
+		}
+		if _, err := fmt.Fprintf(out, "%s%s\n", prefix, text[:min(len(text), warnLen)]); err != nil || i == most {
+			return err
+		}
 	}
-	if left := len(notes) - most; left > 0 {
-		_, err1 := fmt.Fprintf(out, "%s%d more; tiproxy inetd check tells them\n", prefix, left)
-		err = errors.Join(err, err1)
-	}
-	return err
+	return nil
 }
 
 // builtinIdle is how long a built-in service for datagrams waits for the next
