@@ -46,7 +46,9 @@ func inetdCommand() *cobra.Command {
 			Use:   "generate NORMAL-DIR EARLY-DIR LATE-DIR",
 			Short: "Write the units, as a generator of systemd's",
 			Args:  cobra.ExactArgs(3),
-			RunE:  func(_ *cobra.Command, dirs []string) error { return exitWith(exitFailed, f.generate(dirs[0])) },
+			RunE: func(cmd *cobra.Command, dirs []string) error {
+				return exitWith(exitFailed, f.generate(dirs[0], cmd.ErrOrStderr()))
+			},
 		},
 	)
 	return cmd
@@ -72,7 +74,7 @@ func (f superserver) read() inetd.Table {
 		name := absolute(f.inetd)
 		text, err := readRegular(root, name)
 		if err != nil {
-			tables = append(tables, inetd.Table{Notes: []inetd.Note{{File: name, Why: fmt.Sprintf("cannot read it: %v", err), Refused: true}}})
+			tables = append(tables, inetd.Table{Notes: []inetd.Note{{File: name, Why: fmt.Sprintf("cannot read it: %v", cause(err)), Refused: true}}})
 		} else {
 			tables = append(tables, r.Inetd(name, text))
 		}
@@ -111,6 +113,14 @@ func readRegular(root fs.FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	return fs.ReadFile(root, strings.TrimPrefix(name, "/"))
+}
+
+// cause is an error without the path, where that is named already.
+func cause(err error) error {
+	if failure := (*fs.PathError)(nil); errors.As(err, &failure) {
+		return failure.Err
+	}
+	return err
 }
 
 // listed looks a service up in /etc/services, and asks nobody else: there is no
@@ -204,8 +214,8 @@ func missingOf(e inetd.Entry) (notes []inetd.Note) {
 		return nil
 	}
 	_, err := os.Stat(e.Program)
-	if failure := (*fs.PathError)(nil); errors.As(err, &failure) {
-		err = fmt.Errorf("cannot find %.60q: %w", e.Program, failure.Err)
+	if err != nil {
+		err = fmt.Errorf("cannot find %.60q: %w", e.Program, cause(err))
 	}
 	note("server program", err)
 	_, err = access.LookupUsers([]string{e.User})
@@ -219,9 +229,9 @@ func missingOf(e inetd.Entry) (notes []inetd.Note) {
 
 // generate writes the units into the folder of ordinary ones, and fails only for
 // what cannot be written: the rest is there all the same.
-func (f superserver) generate(dir string) error {
+func (f superserver) generate(dir string, stderr io.Writer) error {
 	all, notes := units.Make(f.read(), hostOf(os.DirFS("/")))
-	errs := []error{warn(notes)}
+	errs := []error{warn(stderr, notes)}
 	for _, u := range all {
 		for _, file := range u.Files {
 			if err := write(dir, file); err != nil {
@@ -264,13 +274,13 @@ const (
 // warn tells the notes where a generator can, systemd.generator(7): in the
 // kernel's log, for the journal may not run yet. By hand, and where there is no
 // such log, as in a container, it is stderr.
-func warn(notes []inetd.Note) error {
+func warn(stderr io.Writer, notes []inetd.Note) error {
 	if os.Getenv("SYSTEMD_SCOPE") != "" {
 		if kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
 			return errors.Join(tell(kmsg, "<4>tiproxy-inetd: ", warnMax, notes), kmsg.Close())
 		}
 	}
-	return tell(os.Stderr, "", len(notes), notes)
+	return tell(stderr, "", len(notes), notes)
 }
 
 // tell writes at most so many notes, each with one write: that is one entry of

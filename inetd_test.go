@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -82,7 +83,7 @@ func TestGenerateNeverFailsForWhatItReads(t *testing.T) {
 	}
 	for i, f := range []superserver{{inetd: binary, xinetd: binary}, {inetd: binary, xinetd: "/missing"}, {inetd: binary, xinetd: "/dev/zero"}} {
 		out := filepath.Join(dir, fmt.Sprint(i))
-		if err := f.generate(out); err != nil {
+		if err := f.generate(out, io.Discard); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Stat(filepath.Join(out, "tiproxy-inetd@8001-tcp4.socket")); err != nil {
@@ -90,7 +91,7 @@ func TestGenerateNeverFailsForWhatItReads(t *testing.T) {
 		}
 	}
 	for _, f := range []superserver{{inetd: "/dev/zero"}, {inetd: "/missing"}, {inetd: dir}} {
-		if err := f.generate(filepath.Join(dir, "none")); err != nil {
+		if err := f.generate(filepath.Join(dir, "none"), io.Discard); err != nil {
 			t.Error(err)
 		}
 		if notes := f.read().Notes; len(notes) != 1 || !notes[0].Refused || !strings.Contains(notes[0].Why, "cannot read it") {
@@ -113,7 +114,7 @@ func TestGeneratedConfigurationsAreRight(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := f.generate(dir); err != nil {
+	if err := f.generate(dir, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	confs, err := filepath.Glob(filepath.Join(dir, "tiproxy-inetd", "*.conf"))
