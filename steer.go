@@ -202,14 +202,16 @@ func session(text string) (uint64, error) {
 // systemd knows what is wrong.
 func asleep(ctx context.Context, c control.Client, err error) (json.RawMessage, error) {
 	silent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
-	if !silent || c.Unit == "" {
+	// Behind a file that may not be used there need not be anybody.
+	hidden := errors.Is(err, fs.ErrPermission)
+	if !silent && !hidden || c.Unit == "" {
 		return nil, err
 	}
 	since, wrong := unitstate.Asleep(ctx, c.Unit)
 	switch {
 	case wrong == nil:
 		return control.Asleep(since), nil
-	case errors.Is(wrong, unitstate.ErrUnknown):
+	case hidden, errors.Is(wrong, unitstate.ErrUnknown):
 		return nil, err
 	}
 	return nil, fmt.Errorf("no tiproxy answers at %s: %w; or give the place of another with --control", c.Path, wrong)

@@ -4,7 +4,10 @@ package e2e
 
 import (
 	"encoding/json"
+	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -31,6 +34,24 @@ func mustFail(t *testing.T, want string, args ...string) {
 	}
 }
 
+// leave puts a socket there that one who was killed has left behind.
+func leave(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A sleeping tiproxy says since when, to anybody; a look does not wake it.
 func TestSleepingTiproxySaysSinceWhen(t *testing.T) {
 	for _, c := range []struct{ unit, conf, dial, address, instance string }{
@@ -39,6 +60,7 @@ func TestSleepingTiproxySaysSinceWhen(t *testing.T) {
 	} {
 		before := time.Now()
 		u := steered(t, c.unit, c.conf, "1")
+		leave(t, "/run/"+c.unit+"/control.sock")
 		status := func(flags ...string) string {
 			t.Helper()
 			return output(t, "tiproxy", append(strings.Fields("status "+c.instance), flags...)...)
