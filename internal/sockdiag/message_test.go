@@ -200,7 +200,7 @@ func TestDump(t *testing.T) {
 		{"larger than the buffer", [][]byte{bytes.Repeat(answer(1, 1, 0), bufferSize/len(answer(1, 1, 0))+1)}, nil, "was cut"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			listeners, err := kernel(t, c.answers...).dump(tcpRequest(unix.AF_INET, 80), func(body []byte) (Listener, bool, error) {
+			listeners, err := kernel(t, c.answers...).dump(tcpRequest(unix.AF_INET, 80, 1<<stateListen), func(body []byte) (Listener, bool, error) {
 				l, err := parseTCP(body)
 				return l, true, err
 			})
@@ -223,7 +223,7 @@ func TestSilentKernelIsNotWaitedForForEver(t *testing.T) {
 	if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 1000}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.dump(unixRequest(), nil); err == nil || !strings.Contains(err.Error(), "no answer") {
+	if _, err := c.dump(unixRequest(1<<stateListen), nil); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Errorf("error %v", err)
 	}
 	c, err := dial()
