@@ -60,7 +60,7 @@ func command() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	o.addFlags(root.Flags())
-	root.AddCommand(checkCommand(), newCommand(), demoCommand(), demoBackendCommand(), completionCommand(), manualCommand())
+	root.AddCommand(checkCommand(), newCommand(), demoCommand(), demoBackendCommand(), completionCommand(), manualCommand(), inetdCommand(), inetdBuiltinCommand())
 	root.AddCommand(steerCommands()...)
 	complete(root)
 	return root

@@ -22,9 +22,14 @@ func completionCommand() *cobra.Command {
 		"zsh":  (*cobra.Command).GenZshCompletion,
 	}
 	return &cobra.Command{
-		Use:       "completion bash|fish|zsh",
-		Short:     "Write a script that completes tiproxy's command line in a shell",
-		Long:      "Write a script that completes tiproxy's command line in a shell. Packages install it; without one:\n\n  bash   source <(tiproxy completion bash)\n  fish   tiproxy completion fish | source\n  zsh    source <(tiproxy completion zsh)",
+		Use:   "completion bash|fish|zsh",
+		Short: "Write a script that completes tiproxy's command line in a shell",
+		Long: `Write a script that completes tiproxy's command line in a shell. Packages
+install it; without one:
+
+  bash   source <(tiproxy completion bash)   (it wants the package bash-completion)
+  fish   tiproxy completion fish | source
+  zsh    source <(tiproxy completion zsh)`,
 		ValidArgs: []string{"bash", "fish", "zsh"},
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -89,6 +89,9 @@ func TestDocsRepeatWhatTiproxySays(t *testing.T) {
 	t.Parallel()
 	var sources strings.Builder
 	must(t, filepath.WalkDir(".", func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && slices.Contains([]string{".git", "build", "vendor"}, path) {
+			return fs.SkipDir
+		}
 		if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
 			var text []byte
 			text, err = os.ReadFile(path)
@@ -111,6 +114,34 @@ func TestDocsRepeatWhatTiproxySays(t *testing.T) {
 	}
 	if found < 15 {
 		t.Errorf("%d messages were looked for", found)
+	}
+}
+
+// Each configuration of a backend that somebody may copy is one that tiproxy
+// check takes.
+func TestDocsConfigureWhatWorks(t *testing.T) {
+	t.Parallel()
+	pages, found := docs(t), 0
+	sources, err := filepath.Glob("man/*.md")
+	must(t, err)
+	for _, file := range sources {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		pages[file] = string(text)
+	}
+	block := regexp.MustCompile(`(?m)^ *\[Backend\]\n(?: *(?:\[\w+\]|\w+=.*)?\n)+`)
+	for page, text := range pages {
+		for _, conf := range block.FindAllString(text, -1) {
+			found++
+			file := filepath.Join(t.TempDir(), "tiproxy.conf")
+			must(t, os.WriteFile(file, []byte(conf), 0o600))
+			if _, stderr, status := steer(t, "", "check", file); status != 0 {
+				t.Errorf("%s: status %d, %s\n%s", page, status, stderr, conf)
+			}
+		}
+	}
+	if found < 6 {
+		t.Errorf("%d configurations were found", found)
 	}
 }
 

@@ -13,14 +13,15 @@ import (
 )
 
 // fakecat is a backend that listens as ncat does: -l -p PORT, for one client,
-// or with -k for all who come. It answers each line with its pid before it. It
-// does not return.
+// or with -k for all who come. It answers each line with its pid before it; with
+// -broker the others get the line. It does not return.
 func fakecat() {
 	flags := flag.NewFlagSet("fakecat", flag.ExitOnError)
 	listen := flags.Bool("l", false, "listen")
 	keep := flags.Bool("k", false, "keep listening")
 	port := flags.String("p", "", "port")
 	ipv4 := flags.Bool("4", false, "IPv4 only")
+	broker := flags.Bool("broker", false, "have each line heard by the others")
 	verbose := flags.Bool("v", false, "say what happens")
 	_ = flags.Parse(os.Args[1:])
 	network := "tcp"
@@ -40,10 +41,15 @@ func fakecat() {
 		dir, _ := os.Getwd()
 		fmt.Fprintln(os.Stderr, "fakecat: listening in", dir)
 	}
+	all := room{here: map[net.Conn]bool{}}
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			log.Fatal("fakecat: ", err)
+		}
+		if *broker {
+			go all.join(conn)
+			continue
 		}
 		if !*keep {
 			l.Close()

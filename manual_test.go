@@ -111,6 +111,25 @@ func TestManualHasTheJournal(t *testing.T) {
 	}
 }
 
+func TestManualHasAllUnits(t *testing.T) {
+	t.Parallel()
+	page := manual(t)["tiproxy.7"]
+	_, section, _ := strings.Cut(page, ".SH UNITS")
+	section, _, _ = strings.Cut(section, ".SH ")
+	for _, kind := range []string{"socket", "service"} {
+		units, err := filepath.Glob("packaging/systemd/*." + kind)
+		must(t, err)
+		if len(units) < 2 {
+			t.Fatalf("the units are %q", units)
+		}
+		for _, unit := range units {
+			if name := strings.Replace(filepath.Base(unit), "@.", "@NAME.", 1); !strings.Contains(section, name) {
+				t.Errorf("the manual does not have the unit %s", name)
+			}
+		}
+	}
+}
+
 // The environment of the hooks is what a hook gets that is told everything.
 func TestManualHasTheEnvironmentOfTheHooks(t *testing.T) {
 	t.Parallel()

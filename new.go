@@ -188,6 +188,9 @@ func settingsText(name string, command []string, said []assignment) (string, err
 	}
 	for _, s := range config.Settings() {
 		if s.Section == "Backend" && s.Key == "Exec" && len(command) > 0 {
+			if strings.HasPrefix(command[0], "@") {
+				return "", fmt.Errorf("cannot write the command %.60q into a file: its @ would be read as that of Exec=@PATH ARGV0; give its whole path", command[0])
+			}
 			if err := add(s, "the command", quote(command)); err != nil {
 				return "", err
 			}

@@ -20,8 +20,8 @@ func TestSettingsAreRead(t *testing.T) {
 		Environment: []string{"A=b c", `B="`, "C="},
 	}
 	c := load(t, e)
-	if want := append([]string{"@" + e.Program}, e.Args...); !slices.Equal(c.Backend.Exec, want) {
-		t.Errorf("got %q, want %q", c.Backend.Exec, want)
+	if !slices.Equal(c.Backend.Exec, e.Args) || c.Backend.ExecPath != e.Program {
+		t.Errorf("got %q of %q, want %q of %q", c.Backend.Exec, c.Backend.ExecPath, e.Args, e.Program)
 	}
 	if !slices.Equal(c.Backend.Environment, e.Environment) {
 		t.Errorf("got %q, want %q", c.Backend.Environment, e.Environment)

@@ -153,7 +153,7 @@ var (
 	reloaded = Kind{Event: "reload", MessageID: "04bb24fde1af48efa48bcf0dae69192d",
 		Usage: "The configuration was read again."}
 	settingSet = Kind{Event: "set", MessageID: "d5c250f135313f7a89490efda4ce5215",
-		Usage: "An administrator has changed a setting until tiproxy exits (tiproxy set)."}
+		Usage: "An administrator has changed a setting until the next reload or start (tiproxy set)."}
 	paused = Kind{Event: "pause", MessageID: "ac4155d427f69d8359abeebf6546cd3d",
 		Usage: "Nobody is let in any more: who comes waits (tiproxy drain)."}
 	resumed = Kind{Event: "resume", MessageID: "a35a2f917e99491f4768280b0ceb4a3f",

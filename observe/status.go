@@ -63,7 +63,7 @@ type Backend struct {
 	Generation  uint64    `json:"generation"`     // which start this is; 0: there was none, or unknown
 	PID         int       `json:"pid"`            // 0: none runs
 	UpUsec      int64     `json:"up_usec"`        // since it was ready, in µs; 0: it is not, or unknown
-	Served      uint64    `json:"served"`         // connections of this generation; 0: none, or unknown
+	Served      uint64    `json:"served"`         // connections of this generation; 0: none, or none runs
 	Starts      uint64    `json:"starts"`
 	MemoryBytes int64     `json:"memory_bytes"` // of its tree; 0: none runs, or unknown
 	Text        string    `json:"text"`         // what it said of itself (STATUS= of sd_notify); "": nothing
@@ -83,7 +83,10 @@ func GateStatus(s gate.Stats) Gate {
 func BackendStatus(s supervisor.Status, now time.Time) Backend {
 	b := Backend{
 		State: string(s.State), Since: s.Since, Generation: s.Generation, PID: s.PID, Starts: s.Starts,
-		Served: uint64(s.Leases), Text: clean(s.Text), LastExit: s.LastExit,
+		Text: clean(s.Text), LastExit: s.LastExit,
+	}
+	if s.PID != 0 { // what the last one served is no news
+		b.Served = uint64(s.Leases)
 	}
 	if !s.Ready.IsZero() {
 		b.UpUsec = max(now.Sub(s.Ready).Microseconds(), 1)

@@ -96,3 +96,12 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+// How many the last backend served is not told of a backend that has ended.
+func TestServedIsOfTheBackendThatRuns(t *testing.T) {
+	for pid, want := range map[int]uint64{7: 3, 0: 0} {
+		if got := BackendStatus(supervisor.Status{PID: pid, Leases: 3}, time.Now()).Served; got != want {
+			t.Errorf("pid %d: %d served, want %d", pid, got, want)
+		}
+	}
+}

@@ -14,6 +14,14 @@ import (
 // the child's output. When it ends, or ctx does, what is left of it in its
 // process group is killed; what has left that is the child's from then on.
 func (c *child) runAside(ctx context.Context, argv []string) error {
+	c.errands.Lock()
+	if c.gone.Err() != nil {
+		c.errands.Unlock()
+		return context.Cause(c.gone)
+	}
+	c.asides.Add(1)
+	c.errands.Unlock()
+	defer c.asides.Done()
 	e := errand{
 		order: c.order,
 		env:   setAll(c.env, []string{fmt.Sprintf("MAINPID=%d", c.main.Load())}),

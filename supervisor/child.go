@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,8 @@ type child struct {
 	obstacle   atomic.Pointer[error]  // what the last probe found in the way; nil: nothing; written by watch
 	gone       context.Context        // ends when the main process has ended
 	leave      context.CancelFunc     // ends gone
+	errands    sync.Mutex             // held by who begins a command beside it, so that none begins once gone has ended
+	asides     sync.WaitGroup         // commands beside it under way; grows only while gone has not ended
 }
 
 // launchChild starts a child. It may take as long as the resolver does, or
@@ -204,10 +207,13 @@ func (c *child) launch(path string) (err error) {
 // whose main process ended unasked is of no use to anybody.
 func (c *child) wait() {
 	status, ok := c.awaitMain()
+	c.errands.Lock()
 	c.leave()
+	c.errands.Unlock()
 	if !c.terminated.Load() {
 		c.tree.kill()
 	}
+	c.asides.Wait() // they are killed, too; what they left comes to us, as the tree's
 	c.tree.await()
 	c.notify.close()
 	<-c.notify.deaf

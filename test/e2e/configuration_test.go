@@ -20,9 +20,9 @@ Address=127.0.0.1:3000
 func TestUnconfiguredSaysWhichLineToWriteInWhichFile(t *testing.T) {
 	u := enable(t, "tiproxy", nil)
 	waitForClose(t, dial(t, "tcp", "127.0.0.1:4000"))
-	if journal := u.journal(); !mentions(journal, "Exec=", "Address=", "[Backend]", "/etc/tiproxy/tiproxy.conf") {
-		t.Error("the journal does not say which line to write in which file")
-	}
+	eventually(t, "the journal says which line to write in which file", func() bool {
+		return mentions(u.journal(), "Exec=", "Address=", "[Backend]", "/etc/tiproxy/tiproxy.conf")
+	})
 	waitForClose(t, dial(t, "tcp", "127.0.0.1:4000"))
 	u.mustListen()
 }

@@ -29,10 +29,14 @@ func (u *unit) entries() (all []map[string]any) {
 	}
 }
 
-// entry is the only one that has this value in a field.
+// entry waits for one that has this value in a field; there may be no other.
 func (u *unit) entry(field, value string) map[string]any {
 	u.t.Helper()
-	all := slices.DeleteFunc(u.entries(), func(e map[string]any) bool { return e[field] != value })
+	var all []map[string]any
+	eventually(u.t, "the journal has "+field+"="+value, func() bool {
+		all = slices.DeleteFunc(u.entries(), func(e map[string]any) bool { return e[field] != value })
+		return len(all) > 0
+	})
 	if len(all) != 1 {
 		u.t.Fatalf("%d entries of the journal have %s=%s, wanted 1", len(all), field, value)
 	}

@@ -39,6 +39,10 @@ func TestPackageFromInstallationToPurge(t *testing.T) {
 
 	main.visit()
 	shop.visit()
+	output(t, "tiproxy", "new", "extra", "--listen", "4002", "--dest", "3002")
+	output(t, "systemctl", "daemon-reload")
+	output(t, "systemctl", "enable", "--now", "--quiet", "tiproxy@extra.socket", "tiproxy-control@extra.socket")
+	output(t, "systemctl", "enable", "--quiet", "tiproxy-control.socket") // may not start beside a service that runs
 	output(t, "dpkg", "--remove", "tiproxy")
 	mustBeAtRest(t)
 	if _, err := os.Stat(dropIn); err != nil {
@@ -55,6 +59,28 @@ func TestPackageFromInstallationToPurge(t *testing.T) {
 		t.Errorf("before the installation:\n%s\nafter the purge:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
 	output(t, "getent", "passwd", "tiproxy") // stays, as Debian's policy wants: it may own files
+}
+
+// What debian/tests has for Debian's own machines.
+func TestPackageSmoke(t *testing.T) {
+	install(t)
+	t.Log(output(t, "/usr/lib/tiproxy/smoke"))
+}
+
+// The same as of the units that test/e2e/run lays down, on each Debian that the package is tried on.
+func TestPackageUnits(t *testing.T) {
+	install(t)
+	t.Run("verify", TestUnitsVerifyWithoutAWord)
+	t.Run("sandboxes", TestSandboxesAreTightAndLiveable)
+	t.Run("load", TestNothingFailsForGoodUnderLoad)
+	t.Run("one port", TestTwoInstancesAtOnePort)
+}
+
+// install installs the package for one test.
+func install(t *testing.T) {
+	t.Helper()
+	output(t, "dpkg", "--install", currentPackage)
+	t.Cleanup(func() { output(t, "dpkg", "--purge", "tiproxy") })
 }
 
 // filesNamedTiproxy finds every path with tiproxy in the last part of its name.

@@ -1,0 +1,333 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/tiproxy/tiproxy/access"
+	"github.com/tiproxy/tiproxy/inetd"
+	"github.com/tiproxy/tiproxy/inetd/builtin"
+	"github.com/tiproxy/tiproxy/inetd/units"
+	"golang.org/x/sys/unix"
+)
+
+// inetdCommand is of the package tiproxy-inetd, whose manual has it.
+func inetdCommand() *cobra.Command {
+	var f superserver
+	cmd := &cobra.Command{
+		Use:    "inetd",
+		Short:  "Take over the services of inetd and xinetd",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE:   func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&f.inetd, "inetd", "", "read `FILE`, and of the machine's own only what --xinetd says")
+	flags.StringVar(&f.xinetd, "xinetd", "", "read `FILE` or folder, and of the machine's own only what --inetd says")
+	cmd.AddCommand(
+		&cobra.Command{
+			Use:   "check",
+			Short: "Tell what becomes of each service, and exit with 0, or 78 if one does not come",
+			Args:  cobra.NoArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return f.check(cmd.OutOrStdout()) },
+		},
+		&cobra.Command{
+			Use:   "generate NORMAL-DIR EARLY-DIR LATE-DIR",
+			Short: "Write the units, as a generator of systemd's",
+			Args:  cobra.ExactArgs(3),
+			RunE: func(cmd *cobra.Command, dirs []string) error {
+				return exitWith(exitFailed, f.generate(dirs[0], cmd.ErrOrStderr()))
+			},
+		},
+	)
+	return cmd
+}
+
+// superserver is where inetd and xinetd have their files. Both empty, the
+// default: where Debian has them, if they are there.
+type superserver struct{ inetd, xinetd string }
+
+// read reads the files. What cannot be read is a note.
+func (f superserver) read() inetd.Table {
+	root := os.DirFS("/")
+	if f == (superserver{}) {
+		f.inetd = firstOf(root, "/etc/inetd.conf")
+		f.xinetd = firstOf(root, "/etc/xinetd.conf", "/etc/xinetd.d")
+	}
+	r := inetd.Reader{Service: listed}
+	var tables []inetd.Table
+	if f.xinetd != "" {
+		tables = append(tables, r.Xinetd(root, absolute(f.xinetd)))
+	}
+	if f.inetd != "" {
+		name := absolute(f.inetd)
+		text, err := readRegular(root, name)
+		if err != nil {
+			tables = append(tables, inetd.Table{Notes: []inetd.Note{{File: name, Why: fmt.Sprintf("cannot read it: %v", cause(err)), Refused: true}}})
+		} else {
+			tables = append(tables, r.Inetd(name, text))
+		}
+	}
+	return inetd.Merge(tables...)
+}
+
+// firstOf is the first of some paths at which there is something; "": none.
+func firstOf(root fs.FS, paths ...string) string {
+	at := slices.IndexFunc(paths, func(path string) bool {
+		_, err := fs.Stat(root, path[1:])
+		return !errors.Is(err, fs.ErrNotExist)
+	})
+	if at < 0 {
+		return ""
+	}
+	return paths[at]
+}
+
+// absolute fails where there is no working directory, and then the path cannot
+// be read either, and that is told.
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
+}
+
+// readRegular reads a file, and no pipe that would keep the machine from booting.
+func readRegular(root fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(root, strings.TrimPrefix(name, "/"))
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fs.ReadFile(root, strings.TrimPrefix(name, "/"))
+}
+
+// cause is an error without the path, where that is named already.
+func cause(err error) error {
+	if failure := (*fs.PathError)(nil); errors.As(err, &failure) {
+		return failure.Err
+	}
+	return err
+}
+
+// listed looks a service up in /etc/services, and asks nobody else: there is no
+// network yet when a generator runs.
+func listed(name, protocol string) (uint16, bool) {
+	port, err := (&net.Resolver{PreferGo: true}).LookupPort(context.Background(), protocol, name)
+	return uint16(port), err == nil
+}
+
+// hostOf finds what of the machine the units want to know. A file that cannot be
+// read may have rules.
+func hostOf(root fs.FS) units.Host {
+	var h units.Host
+	if info, err := fs.Stat(root, "usr/sbin/tcpd"); err == nil && info.Mode().IsRegular() {
+		h.Tcpd = "/usr/sbin/tcpd"
+	}
+	for _, name := range []string{"etc/hosts.allow", "etc/hosts.deny"} {
+		text, err := fs.ReadFile(root, name)
+		h.Rules = h.Rules || err != nil && !errors.Is(err, fs.ErrNotExist)
+		for line := range bytes.Lines(text) {
+			line = bytes.TrimSpace(line)
+			h.Rules = h.Rules || len(line) > 0 && line[0] != '#'
+		}
+	}
+	return h
+}
+
+// check tells what becomes of each entry, and then all that was noted. It looks
+// at users and programs, too: they may come later, so no unit depends on them.
+func (f superserver) check(out io.Writer) error {
+	all, notes := units.Make(f.read(), hostOf(os.DirFS("/")))
+	var lines []string
+	for _, u := range all {
+		e := u.Entry
+		lines = append(lines, fmt.Sprintf("%s:%d: service %.60q: %s listens at %s: %s", e.File, e.Line, e.Name, u.Socket(), listening(e), serving(e)))
+		for _, n := range missingOf(e) {
+			lines = append(lines, n.String())
+		}
+	}
+	refused := 0
+	for _, n := range notes {
+		lines = append(lines, n.String())
+		if n.Refused {
+			refused++
+		}
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return exitWith(exitFailed, err)
+		}
+	}
+	if refused > 0 {
+		return exitWith(exitConfig, fmt.Errorf("cannot take over everything: %d of the lines above say why", refused))
+	}
+	return nil
+}
+
+// listening is where an entry listens, for people.
+func listening(e inetd.Entry) string {
+	if e.Path != "" {
+		return e.Path
+	}
+	var places []string
+	for _, a := range e.Listen {
+		places = append(places, a.String())
+	}
+	return strings.Join(places, " and ")
+}
+
+// serving is what serves the clients of an entry, for people.
+func serving(e inetd.Entry) string {
+	switch {
+	case e.Redirect != "":
+		return "relayed to " + e.Redirect
+	case e.Builtin != "":
+		return e.Builtin + " of tiproxy's own"
+	case e.Wait:
+		return e.Program + " as " + e.User + ", which gets the socket"
+	}
+	return e.Program + " as " + e.User + ", for each client"
+}
+
+// missingOf is notes about what an entry names and the machine does not have.
+func missingOf(e inetd.Entry) (notes []inetd.Note) {
+	note := func(what string, err error) {
+		if err != nil {
+			notes = append(notes, inetd.Note{File: e.File, Line: e.Line, Service: e.Name, What: what, Why: fmt.Sprintf("%v; nobody is served until that is there", err)})
+		}
+	}
+	if e.Program == "" {
+		return nil
+	}
+	_, err := os.Stat(e.Program)
+	if err != nil {
+		err = fmt.Errorf("cannot find %.60q: %w", e.Program, cause(err))
+	}
+	note("server program", err)
+	_, err = access.LookupUsers([]string{e.User})
+	note("user", err)
+	if e.Group != "" {
+		_, err = access.LookupGroups([]string{e.Group})
+		note("group", err)
+	}
+	return notes
+}
+
+// generate writes the units into the folder of ordinary ones, and fails only for
+// what cannot be written: the rest is there all the same.
+func (f superserver) generate(dir string, stderr io.Writer) error {
+	all, notes := units.Make(f.read(), hostOf(os.DirFS("/")))
+	errs := []error{warn(stderr, notes)}
+	for _, u := range all {
+		for _, file := range u.Files {
+			if err := write(dir, file); err != nil {
+				errs = append(errs, fmt.Errorf("cannot write a unit for %s:%d: %w", u.Entry.File, u.Entry.Line, err))
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// write writes one file, which is new: systemd empties the folder.
+func write(dir string, f units.File) error {
+	path := filepath.Join(dir, filepath.FromSlash(f.Path))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if f.Link != "" {
+		return os.Symlink(f.Link, path)
+	}
+	mode := fs.FileMode(0o644)
+	if f.Private {
+		mode = 0o600
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(f.Text)
+	return errors.Join(err, file.Close())
+}
+
+// warnMax is how many notes go to the kernel's log, which has little room;
+// warnLen is how long each may be, in bytes, for its lines are bounded.
+const (
+	warnMax = 50
+	warnLen = 800
+)
+
+// warn tells the notes where a generator can, systemd.generator(7): in the
+// kernel's log, for the journal may not run yet. By hand, and where there is no
+// such log, as in a container, it is stderr.
+func warn(stderr io.Writer, notes []inetd.Note) error {
+	if os.Getenv("SYSTEMD_SCOPE") != "" {
+		if kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
+			return errors.Join(tell(kmsg, "<4>tiproxy-inetd: ", warnMax, notes), kmsg.Close())
+		}
+	}
+	return tell(stderr, "", len(notes), notes)
+}
+
+// tell writes at most so many notes, each with one write: that is one entry of
+// the kernel's log.
+func tell(out io.Writer, prefix string, most int, notes []inetd.Note) error {
+	for i, n := range notes {
+		text := n.String()
+		if i == most {
+			text = fmt.Sprintf("%d more; tiproxy inetd check tells them", len(notes)-most)
+		}
+		if _, err := fmt.Fprintf(out, "%s%s\n", prefix, text[:min(len(text), warnLen)]); err != nil || i == most {
+			return err
+		}
+	}
+	return nil
+}
+
+// builtinIdle is how long a built-in service for datagrams waits for the next
+// one, before it ends and tiproxy watches the socket.
+const builtinIdle = 30 * time.Second
+
+// inetdBuiltinCommand is what serves the clients of a built-in service. Its stdin
+// is a connection, or a socket for datagrams.
+func inetdBuiltinCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "inetd-builtin NAME",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE:   func(_ *cobra.Command, args []string) error { return exitWith(exitFailed, serveBuiltin(args[0])) },
+	}
+}
+
+func serveBuiltin(name string) error {
+	kind, err := unix.GetsockoptInt(int(os.Stdin.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return fmt.Errorf("cannot serve %s: stdin has to be a socket, as inetd gives it: %w", name, err)
+	}
+	if kind != unix.SOCK_DGRAM {
+		return builtin.Serve(name, os.Stdin)
+	}
+	socket, err := net.FilePacketConn(os.Stdin)
+	if err != nil {
+		return fmt.Errorf("cannot serve %s: %w", name, err)
+	}
+	udp, ok := socket.(*net.UDPConn)
+	if !ok {
+		return fmt.Errorf("cannot serve %s: its datagrams are not those of UDP, but of %s", name, socket.LocalAddr().Network())
+	}
+	return builtin.ServePackets(name, udp, builtinIdle)
+}
