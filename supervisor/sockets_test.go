@@ -116,3 +116,14 @@ func TestSocketsThatMakeNoSense(t *testing.T) {
 		}
 	}
 }
+
+// The report of the launcher is out of the way of what it gives.
+func TestCommandThatCannotBeExecutedWithItsFile(t *testing.T) {
+	for fd := 3; fd < 12; fd++ {
+		st := open(t, Config{Command: []string{"/no/such/command"}, Address: somewhere(), Ready: ReadyFD, ReadyFD: fd})
+		st.begin()
+		if e := await(st, always[FailEvent]); !strings.Contains(e.Err.Error(), "cannot execute /no/such/command") {
+			t.Errorf("with fd %d: %v", fd, e.Err)
+		}
+	}
+}

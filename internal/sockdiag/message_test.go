@@ -255,6 +255,9 @@ func FuzzMessages(f *testing.F) {
 			if l, err := parseTCP(m.body); err == nil && !l.Addr.IsIP() {
 				t.Errorf("no address of TCP: %+v", l)
 			}
+			if local, _, err := parseConnection(m.body); err == nil && !local.IsIP() {
+				t.Errorf("no address of TCP: %s", local)
+			}
 			if s, err := parseUnix(m.body); err == nil {
 				s.reachedBy("@s", file{})
 				s.listener()

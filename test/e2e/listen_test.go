@@ -15,7 +15,7 @@ import (
 func TestBackendAcceptsAtSystemdsSockets(t *testing.T) {
 	u := enable(t, "tiproxy", map[string]string{
 		"/etc/systemd/system/tiproxy.socket.d/listen.conf": "[Socket]\nListenStream=/run/tiproxy-listen.sock\n",
-		dropIn: "[Backend]\nMode=listen\nExec=" + self + " backend who given\nIdleStopSec=1\n[Service]\nIdleExitSec=1\n",
+		dropIn: "[Backend]\nMode=listen\nExec=" + self + " backend who given\nIdleStopSec=1\n[Service]\nIdleExitSec=4\n",
 	})
 	conn := dial(t, "tcp", "127.0.0.1:4000")
 	tiproxy, backend := tiproxyAndBackend(t, conn)
