@@ -99,9 +99,9 @@ func (e Entry) Settings() []Setting {
 	}
 	add("Gate", "MaxPerSource", positive(e.MaxPerSource))
 	add("Gate", "Rate", e.Rate.String())
-	add("Gate", "AllowFrom", joined(e.AllowFrom))
-	add("Gate", "DenyFrom", joined(e.DenyFrom))
-	add("Gate", "AccessTimes", strings.Join(e.AccessTimes, " "))
+	add("Access", "AllowFrom", joined(e.AllowFrom))
+	add("Access", "DenyFrom", joined(e.DenyFrom))
+	add("Access", "AccessTimes", strings.Join(e.AccessTimes, " "))
 	return all
 }
 

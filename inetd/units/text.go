@@ -43,7 +43,7 @@ func confText(e inetd.Entry) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("cannot write %s= into a file: %w", s.Key, err)
 		}
-		if in := sectionOf(s); in != section {
+		if in := s.Section; in != section {
 			section = in
 			fmt.Fprintf(&b, "\n[%s]\n", section)
 		}
@@ -57,20 +57,10 @@ func head(e inetd.Entry) string {
 	return fmt.Sprintf("# Made of %q, line %d, whenever systemd is reloaded. Change that line.\n", e.File, e.Line)
 }
 
-// sectionOf is where tiproxy.conf has a key: who may come in stands apart from
-// how many.
-func sectionOf(s inetd.Setting) string {
-	switch s.Key {
-	case "AllowFrom", "DenyFrom", "AccessTimes":
-		return "Access"
-	}
-	return s.Section
-}
-
 // assign is the lines that set a key: more than one where a list is long.
 func assign(s inetd.Setting) (lines []string, err error) {
 	values := []string{s.Value}
-	if sectionOf(s) == "Access" {
+	if s.Section == "Access" {
 		values = fold(s.Value, lineMax-len(s.Key)-1)
 	}
 	for _, value := range values {
