@@ -166,13 +166,22 @@ func (a answers) Restart(now bool) error {
 	return nil
 }
 
+// errNoGate answers who would pause a gate that nobody goes through.
+var errNoGate = fmt.Errorf("the backend accepts its clients itself (Mode=listen): %w", control.ErrConflict)
+
 func (a answers) Drain() error {
+	if a.s.waker != nil {
+		return errNoGate
+	}
 	a.s.proxy.Gate().Pause()
 	a.o.Paused(true)
 	return nil
 }
 
 func (a answers) Resume() error {
+	if a.s.waker != nil {
+		return errNoGate
+	}
 	a.s.proxy.Gate().Resume()
 	a.o.Paused(false)
 	return nil

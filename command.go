@@ -133,7 +133,7 @@ func (o *options) run(args []string) error {
 			return err
 		}
 	}
-	if err := notOurselves(cfg.Backend.Address, listeners); err != nil {
+	if err := errors.Join(notOurselves(cfg.Backend.Address, listeners), servable(&cfg.Backend, listeners)); err != nil {
 		closeAll(listeners)
 		return exitWith(exitConfig, err)
 	}
@@ -192,6 +192,19 @@ func (o *options) configure(args []string, activated bool) (cfg *config.Config, 
 		}
 	}
 	return cfg, exitWith(exitConfig, cfg.Check())
+}
+
+// servable refuses sockets that cannot be served in the Mode= of the backend.
+func servable(b *config.Backend, listeners []activation.Listener) error {
+	if b.Mode == config.ModeListenStdin && len(listeners) > 1 {
+		return fmt.Errorf("cannot give the backend %d sockets as its stdin; write Mode=listen, or leave one in the socket unit", len(listeners))
+	}
+	for _, l := range listeners {
+		if l.Datagram && !b.Listens() {
+			return fmt.Errorf("cannot serve the datagram socket %s with Mode=%s; write Mode=listen, so that the backend itself does, or ListenStream= in the socket unit", l.Addr, b.Mode)
+		}
+	}
+	return nil
 }
 
 // bind opens the listeners that the command line asks for. Its errors have

@@ -28,7 +28,12 @@ func fakecat() {
 	if *ipv4 {
 		network = "tcp4"
 	}
-	l, err := net.Listen(network, "127.0.0.1:"+*port)
+	l, err := net.Listener(nil), error(nil)
+	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) { // it is given its socket
+		l, err = net.FileListener(os.NewFile(3, os.Getenv("LISTEN_FDNAMES")))
+	} else {
+		l, err = net.Listen(network, "127.0.0.1:"+*port)
+	}
 	if err != nil || !*listen {
 		log.Fatal("fakecat: ", err)
 	}

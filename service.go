@@ -16,6 +16,7 @@ import (
 	"github.com/tiproxy/tiproxy/proxy"
 	"github.com/tiproxy/tiproxy/relay"
 	"github.com/tiproxy/tiproxy/supervisor"
+	"github.com/tiproxy/tiproxy/wake"
 )
 
 const (
@@ -44,6 +45,7 @@ type service struct {
 
 	backend *supervisor.Supervisor // nil: there is none
 	program *supervisor.Program    // instead, Mode=stdio; nil: there is none
+	waker   *wake.Waker            // serves instead of the proxy, Mode=listen; nil: the proxy does
 	hooks   *hook.Set
 	metrics *metrics.Metrics
 	relay   *relay.Relay
@@ -69,6 +71,11 @@ func (s *service) run() error {
 	if s.proxy, err = proxy.New(s.proxying(observer)); err != nil {
 		return err
 	}
+	if s.noBackend == nil && s.cfg.Backend.Listens() {
+		if s.waker, err = wake.New(s.waking()); err != nil {
+			return err
+		}
+	}
 	if s.noBackend == nil && s.program == nil { // after the proxy, which its events may concern at once
 		if s.backend, err = supervisor.New(s.supervision(observer)); err != nil {
 			return err
@@ -87,7 +94,7 @@ func (s *service) run() error {
 	alive, dead := context.WithCancel(context.Background())
 	defer dead()
 	go s.feedWatchdog(alive)
-	idle, err := s.proxy.Serve(stop, now)
+	idle, err := s.serve(stop, now)
 	if idle {
 		s.log.Info("nobody came for a while: exiting, the next client wakes tiproxy again")
 	}
@@ -99,6 +106,22 @@ func (s *service) run() error {
 	}
 	s.hooks.Close(now)
 	return err
+}
+
+// serve serves clients until it is idle or told to stop.
+func (s *service) serve(stop, now context.Context) (idle bool, err error) {
+	if s.waker != nil {
+		return s.waker.Serve(stop)
+	}
+	return s.proxy.Serve(stop, now)
+}
+
+// kept shows the supervisor to the waker.
+type kept struct{ s *service }
+
+// Acquire implements wake.Backend.
+func (k kept) Acquire(ctx context.Context) (wake.Lease, error) {
+	return k.s.backend.Acquire(ctx)
 }
 
 // backend shows the supervisor to the proxy.

@@ -10,6 +10,7 @@ import (
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
 	"github.com/tiproxy/tiproxy/supervisor"
+	"github.com/tiproxy/tiproxy/wake"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +22,7 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 	if b.Alive != "" {
 		alive = b.AliveInterval
 	}
-	return supervisor.Config{
+	c := supervisor.Config{
 		Command: b.Exec, Path: b.ExecPath, Unit: b.Unit, Dir: b.WorkingDirectory, Surroundings: surroundings(&b), Address: b.Address, Auto: b.AddressAuto,
 		Ready: supervisor.Readiness(b.Ready), ProbeInterval: b.ReadyInterval, ReadyDelay: b.ReadyDelay,
 		ReadyCommand: b.ReadyCommand, ReadyLog: b.ReadyLog, ReadyFD: b.ReadyFD,
@@ -40,6 +41,9 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 			switch e := e.(type) {
 			case supervisor.ExitEvent:
 				s.proxy.BackendGone(e.Generation)
+				if s.waker != nil {
+					s.waker.BackendGone(e.Generation)
+				}
 			case supervisor.CutEvent:
 				s.proxy.Cut(e.Generation)
 			}
@@ -48,6 +52,33 @@ func (s *service) supervision(o *observe.Observer) supervisor.Config {
 			}
 		},
 	}
+	if b.Listens() {
+		s.giveSockets(&c)
+	}
+	return c
+}
+
+// giveSockets is for Mode=listen: the backend has our sockets.
+func (s *service) giveSockets(c *supervisor.Config) {
+	c.SocketStdin = s.cfg.Backend.Mode == config.ModeListenStdin
+	if c.Ready == supervisor.ReadyListen {
+		c.Ready = supervisor.ReadyNone
+	}
+	for _, l := range s.listeners {
+		c.Sockets = append(c.Sockets, supervisor.Socket{FD: l.FD, Name: l.Name})
+	}
+}
+
+// waking is for Mode=listen, too.
+func (s *service) waking() wake.Config {
+	c := wake.Config{
+		Backend: kept{s}, Idle: s.cfg.Backend.IdleStop, IdleExit: s.cfg.Service.IdleExit,
+		Trouble: func(err error) { s.log.Warn(err) },
+	}
+	for _, l := range s.listeners {
+		c.Listeners = append(c.Listeners, wake.Listener{FD: l.FD, Addr: l.Addr, V6Only: l.V6Only, Datagram: l.Datagram})
+	}
+	return c
 }
 
 // programming is supervision for Mode=stdio.
@@ -82,6 +113,9 @@ func (s *service) proxying(o *observe.Observer) proxy.Config {
 	}
 	if len(s.cfg.Hooks.BeforeNext) > 0 {
 		c.Before = s.beforeNext
+	}
+	if s.cfg.Backend.Listens() {
+		return c // nobody is accepted
 	}
 	for _, l := range s.listeners {
 		c.Listeners = append(c.Listeners, proxy.Listener{FD: l.FD, Name: l.Name, Addr: l.Addr})

@@ -30,12 +30,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listener is one listening stream socket.
+// Listener is one listening stream socket, or a datagram socket.
 type Listener struct {
 	FD        int           // non-blocking; ours to close
 	Name      string        // FileDescriptorName= of the socket unit; "" when bound by hand
 	Addr      sockaddr.Addr // where it listens
 	V6Only    bool          // an IPv6 wildcard that does not take IPv4
+	Datagram  bool          // not a stream socket: nobody can be accepted at it
 	Inherited bool          // systemd has it open too
 	file      file          // of a UNIX listener that we bound ourselves; zero: there is none
 }
@@ -53,7 +54,8 @@ func (l *Listener) Close() error {
 // its order; none if it passed none to this process. It may be called once:
 // it takes the variables out of the environment.
 //
-// Every fd that is not a listening stream socket is an error that names it.
+// Every fd that is neither a listening stream socket nor a datagram socket is an
+// error that names it.
 func Inherited() ([]Listener, error) {
 	files := activation.Files(true)
 	var all []Listener
@@ -104,17 +106,18 @@ func examine(fd int) (Listener, error) {
 	if err != nil {
 		return Listener{}, fmt.Errorf("it is not a socket (%w); a ListenFIFO= or ListenSpecial= cannot be served", err)
 	}
-	if kind != unix.SOCK_STREAM {
-		return Listener{}, errors.New("it is not a stream socket; write ListenStream=, not ListenDatagram= or ListenSequentialPacket=")
+	if kind != unix.SOCK_STREAM && kind != unix.SOCK_DGRAM {
+		return Listener{}, errors.New("it is neither a stream nor a datagram socket; write ListenStream= or ListenDatagram=, not ListenSequentialPacket=")
 	}
-	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
+	datagram := kind == unix.SOCK_DGRAM
+	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); !datagram && (err != nil || listens == 0) {
 		return Listener{}, errors.New("it does not listen, it may be a connection; write Accept=no")
 	}
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		return Listener{}, err
 	}
-	l := Listener{FD: fd, Addr: sockaddr.From(sa)}
+	l := Listener{FD: fd, Addr: sockaddr.From(sa), Datagram: datagram}
 	if l.Addr.Family == 0 {
 		return Listener{}, errors.New("its address family is unknown; TCP, UNIX and VSOCK can be served")
 	}

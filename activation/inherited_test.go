@@ -57,6 +57,9 @@ func printInherited() {
 // flaws tells what is wrong with an inherited listener, and whether it takes
 // IPv4.
 func flaws(l Listener) (text string) {
+	if l.Datagram {
+		text += " datagram"
+	}
 	if l.V6Only {
 		text += " v6only"
 	}
@@ -66,7 +69,7 @@ func flaws(l Listener) (text string) {
 	if flags, _ := unix.FcntlInt(uintptr(l.FD), unix.F_GETFL, 0); flags&unix.O_NONBLOCK == 0 {
 		text += " blocks"
 	}
-	if nodelay, _ := unix.GetsockoptInt(l.FD, unix.IPPROTO_TCP, unix.TCP_NODELAY); l.Addr.IsIP() && nodelay == 0 {
+	if nodelay, _ := unix.GetsockoptInt(l.FD, unix.IPPROTO_TCP, unix.TCP_NODELAY); l.Addr.IsIP() && !l.Datagram && nodelay == 0 {
 		text += " delays"
 	}
 	return text
@@ -169,6 +172,8 @@ func TestInheritedListeners(t *testing.T) {
 	both, atBoth := socket(t, unix.SOCK_STREAM, &unix.SockaddrInet6{}, dual)
 	path, atPath := socket(t, unix.SOCK_STREAM, &unix.SockaddrUnix{Name: filepath.Join(t.TempDir(), "s")})
 	abstract, atAbstract := socket(t, unix.SOCK_STREAM, &unix.SockaddrUnix{Name: "@" + t.TempDir()})
+	udp, atUDP := socket(t, unix.SOCK_DGRAM, loopback)
+	log, atLog := socket(t, unix.SOCK_DGRAM, &unix.SockaddrUnix{Name: filepath.Join(t.TempDir(), "log")})
 	all := []passed{{"web", tcp4}, {"web6", tcp6}, {"web", both}, {"local", path}, {"", abstract}}
 
 	for _, tt := range []struct {
@@ -181,6 +186,10 @@ func TestInheritedListeners(t *testing.T) {
 		{
 			name: "several with names", files: all,
 			want: []string{`"web" ` + at4, `"web6" ` + at6 + " v6only", `"web" ` + atBoth, `"local" ` + atPath, `"" ` + atAbstract},
+		},
+		{
+			name: "datagrams", files: []passed{{"dns", udp}, {"log", log}},
+			want: []string{`"dns" ` + atUDP + " datagram", `"log" ` + atLog + " datagram"},
 		},
 		{
 			name: "no names", files: all[:2], env: map[string]string{"LISTEN_FDNAMES": ""},
@@ -225,7 +234,7 @@ func TestInheritedVSOCK(t *testing.T) {
 
 func TestInheritedRefusesWhatCannotBeServed(t *testing.T) {
 	tcp, _ := socket(t, unix.SOCK_STREAM, loopback)
-	datagram, _ := socket(t, unix.SOCK_DGRAM, loopback)
+	packets, _ := socket(t, unix.SOCK_SEQPACKET, &unix.SockaddrUnix{Name: filepath.Join(t.TempDir(), "s")})
 	regular, err := os.Create(filepath.Join(t.TempDir(), "regular"))
 	must(t, err)
 	defer regular.Close()
@@ -236,7 +245,7 @@ func TestInheritedRefusesWhatCannotBeServed(t *testing.T) {
 	defer other.Close()
 
 	const (
-		noStream = "it is not a stream socket; write ListenStream=, not ListenDatagram= or ListenSequentialPacket="
+		noStream = "it is neither a stream nor a datagram socket; write ListenStream= or ListenDatagram=, not ListenSequentialPacket="
 		noListen = "it does not listen, it may be a connection; write Accept=no"
 		noSocket = "it is not a socket (socket operation on non-socket); a ListenFIFO= or ListenSpecial= cannot be served"
 	)
@@ -252,15 +261,15 @@ func TestInheritedRefusesWhatCannotBeServed(t *testing.T) {
 		files []passed
 		want  []string
 	}{
-		{"datagram", []passed{{"dns", datagram}}, []string{bad(3, "dns", noStream)}},
+		{"packets", []passed{{"dns", packets}}, []string{bad(3, "dns", noStream)}},
 		{"connection", []passed{{"web", connection}}, []string{bad(3, "web", noListen)}},
 		{"regular file", []passed{{"web", regular}}, []string{bad(3, "web", noSocket)}},
 		{"closed", []passed{{"web", tcp}, {"gone", nil}}, []string{bad(4, "gone", "")}},
 		{"closed, and the socket before must not slip into the gap", gap, gone},
-		{"without a name", []passed{{"", datagram}}, []string{bad(3, "LISTEN_FD_3", noStream)}},
+		{"without a name", []passed{{"", packets}}, []string{bad(3, "LISTEN_FD_3", noStream)}},
 		{
 			"good and bad mixed",
-			[]passed{{"a", tcp}, {"b", datagram}, {"c", tcp}, {"d", regular}, {"e", connection}},
+			[]passed{{"a", tcp}, {"b", packets}, {"c", tcp}, {"d", regular}, {"e", connection}},
 			[]string{bad(4, "b", noStream), bad(6, "d", noSocket), bad(7, "e", noListen)},
 		},
 	} {

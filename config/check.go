@@ -13,8 +13,8 @@ import (
 // every fault that it finds. An error that wraps [ErrNoBackend] holds no other.
 func (c *Config) Check() error {
 	b := &c.Backend
-	if b.Mode == ModeStdio {
-		return c.checkStdio()
+	if b.Mode == ModeStdio || b.Listens() {
+		return c.checkMode()
 	}
 	command, address := len(b.Exec) > 0, b.AddressAuto || !b.Address.IsZero()
 	kept := command || b.Unit != "" // the backend is ours to start
@@ -93,17 +93,41 @@ var notForStdio = []string{
 	"[Hooks] OnStart=", "[Hooks] OnReady=", "[Hooks] OnStop=", "[Hooks] OnCrash=",
 }
 
-// checkStdio is Check with Mode=stdio.
-func (c *Config) checkStdio() error {
-	if len(c.Backend.Exec) == 0 {
-		return fmt.Errorf("%w: Mode=stdio runs a command for each client: write Exec= %s", ErrNoBackend, c.place())
+// notForListen are those about clients whom tiproxy accepts, and about what only
+// those tell: Mode=listen leaves them to the backend.
+var notForListen = []string{
+	"[Backend] Unit=", "[Backend] Address=", "[Backend] WakeOn=", "[Backend] WakeTimeoutSec=", "[Backend] Preload=", "[Backend] SendProxy=",
+	"[Backend] RecycleConnections=", "[Backend] RecycleAgeSec=", "[Backend] RecycleMemory=", "[Backend] RecycleJitter=",
+	"[Backend] RecycleGraceSec=",
+	"[Gate] MaxConnections=", "[Gate] MaxPerSource=", "[Gate] QueueLength=", "[Gate] QueuePerSource=", "[Gate] Fair=", "[Gate] Rate=",
+	"[Gate] QueueTimeoutSec=", "[Gate] SessionTimeoutSec=", "[Gate] SessionIdleSec=", "[Gate] OnTimeout=", "[Gate] WhenFull=",
+	"[Gate] QueueMessage=", "[Gate] AbortOnClose=", "[Gate] KeepAliveSec=",
+	"[Access] AllowFrom=", "[Access] DenyFrom=", "[Access] AccessTimes=", "[Access] AllowUsers=", "[Access] AllowGroups=",
+	"[Access] AcceptProxy=",
+	"[Hooks] BeforeNext=", "[Hooks] OnTimeout=", "[Hooks] HookFailure=", "[Service] DrainSec=",
+}
+
+// checkMode is Check with a Mode= in which clients are not relayed.
+func (c *Config) checkMode() error {
+	b := &c.Backend
+	if len(b.Exec) == 0 {
+		return fmt.Errorf("%w: Mode=%s is about a command that tiproxy starts: write Exec= %s", ErrNoBackend, b.Mode, c.place())
 	}
-	said := slices.DeleteFunc(slices.Clone(notForStdio), func(setting string) bool { return c.said[setting] == "" })
+	unfit, why := notForStdio, "each client has a command of its own, which gets the client's own socket"
+	if b.Listens() {
+		unfit, why = notForListen, "the backend accepts its clients itself"
+	}
+	said := slices.DeleteFunc(slices.Clone(unfit), func(setting string) bool { return c.said[setting] == "" })
+	if b.Listens() && (b.Ready == ReadyConnect || b.Ready == ReadyFD) {
+		said = append(said, "[Backend] Ready="+string(b.Ready))
+	}
+	if b.Listens() && b.Alive == AliveConnect {
+		said = append(said, "[Backend] Alive="+b.Alive)
+	}
 	if len(said) == 0 {
 		return nil
 	}
-	return fmt.Errorf("cannot use %s with Mode=stdio: each client has a command of its own, which gets the client's own socket; leave that out, or Mode=stdio",
-		strings.Join(said, ", "))
+	return fmt.Errorf("cannot use %s with Mode=%s: %s; leave that out, or Mode=%[2]s", strings.Join(said, ", "), b.Mode, why)
 }
 
 // place tells where the backend's settings are to be written.

@@ -22,7 +22,7 @@ var samples = map[string]string{
 	"AllowFrom": "192.0.2.1", "DenyFrom": "192.0.2.1", "AccessTimes": "08:00-18:00", "AllowUsers": "root", "AllowGroups": "root",
 	"AcceptProxy": "192.0.2.1",
 	"BeforeNext":  "/bin/true", "OnStart": "/bin/true", "OnReady": "/bin/true", "OnStop": "/bin/true", "OnCrash": "/bin/true",
-	"HookTimeoutSec": "1s", "HookFailure": "close",
+	"HookTimeoutSec": "1s", "HookFailure": "close", "DrainSec": "1s",
 }
 
 // held are the settings that hold in a mode; all others of these sections are refused.
@@ -33,8 +33,17 @@ var held = map[string][]string{
 		"MaxConnections", "MaxPerSource", "QueueLength", "QueuePerSource", "Fair", "Rate", "QueueTimeoutSec", "SessionTimeoutSec",
 		"WhenFull", "QueueMessage", "AbortOnClose", "KeepAliveSec",
 		"AllowFrom", "DenyFrom", "AccessTimes", "AllowUsers", "AllowGroups", "AcceptProxy",
-		"BeforeNext", "[Hooks] OnTimeout=", "HookTimeoutSec", "HookFailure",
+		"BeforeNext", "[Hooks] OnTimeout=", "HookTimeoutSec", "HookFailure", "DrainSec",
 	},
+	ModeListen:      heldListen,
+	ModeListenStdin: heldListen,
+}
+
+var heldListen = []string{
+	"Exec", "Mode", "WorkingDirectory", "User", "Group", "Environment", "EnvironmentFile", "UMask", "Nice", "OOMScoreAdjust", "LimitNOFILE",
+	"Ready", "ReadyIntervalSec", "ReadyDelaySec", "StartTimeoutSec", "IdleStopSec", "StopTimeoutSec", "StopSignal", "StopCommand",
+	"AliveSec", "MinUptimeSec", "IdleAction", "IdleFreezeSec", "WatchdogSec", "NotifyAccess",
+	"OnStart", "OnReady", "OnStop", "OnCrash", "HookTimeoutSec",
 }
 
 // A setting that cannot hold is refused by its name, and no other is.
@@ -43,7 +52,7 @@ func TestSettingsOfAMode(t *testing.T) {
 		for _, s := range settings {
 			value := samples[s.Key]
 			switch {
-			case s.Section == "Service" || s.Key == "Exec" || s.Key == "Mode":
+			case s.Section == "Service" && s.Key != "DrainSec" || s.Key == "Exec" || s.Key == "Mode":
 				continue
 			case s.String() == "[Gate] OnTimeout=":
 				value = TimeoutReset
@@ -59,7 +68,7 @@ func TestSettingsOfAMode(t *testing.T) {
 			}
 			err = c.Check()
 			holds := slices.Contains(holds, s.Key) || slices.Contains(holds, s.String())
-			if holds && err != nil || !holds && (err == nil || !strings.Contains(err.Error(), "cannot use "+s.String()+" with Mode="+mode+":")) {
+			if holds && err != nil || !holds && (err == nil || !strings.Contains(err.Error(), "cannot use "+s.String()) || !strings.Contains(err.Error(), " with Mode="+mode+":")) {
 				t.Errorf("%s with Mode=%s: %v", s, mode, err)
 			}
 		}
@@ -67,12 +76,30 @@ func TestSettingsOfAMode(t *testing.T) {
 }
 
 func TestModeWithoutACommand(t *testing.T) {
-	c, err := loadText(t, "[Backend]\nMode=stdio\n")
-	if err != nil {
-		t.Fatal(err)
+	for mode := range held {
+		c, err := loadText(t, "[Backend]\nMode="+mode+"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(); !errors.Is(err, ErrNoBackend) || !strings.Contains(err.Error(), "write Exec= in [Backend]") {
+			t.Errorf("%s: %v", mode, err)
+		}
 	}
-	if err := c.Check(); !errors.Is(err, ErrNoBackend) || !strings.Contains(err.Error(), "write Exec= in [Backend]") {
-		t.Errorf("%v", err)
+}
+
+// Some values of a setting hold, and others do not.
+func TestReadinessOfABackendThatListens(t *testing.T) {
+	for setting, refused := range map[string]bool{
+		"Ready=notify": false, "Ready=exec:/bin/true": false, "Ready=log:up": false, "Ready=none": false,
+		"Ready=connect": true, "Ready=fd:4": true, "Alive=connect": true, "Alive=exec:/bin/true": false,
+	} {
+		c, err := loadText(t, "[Backend]\nMode=listen\nExec=/bin/cat\n"+setting+"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(); (err != nil) != refused {
+			t.Errorf("%s: %v", setting, err)
+		}
 	}
 }
 

@@ -63,8 +63,8 @@ const (
 
 // Backend is the section [Backend]: what is started, and when it is stopped.
 type Backend struct {
-	// Mode is how it meets its clients, Mode=: ModeConnect, the default, or
-	// ModeStdio.
+	// Mode is how it meets its clients, Mode=: ModeConnect, the default,
+	// ModeStdio, ModeListen or ModeListenStdin.
 	Mode string
 	// Exec is the command and its arguments, Exec=, from argv[0] on. Empty, the
 	// default: no command is run, tiproxy is only gate and relay to Address.
@@ -167,7 +167,15 @@ type Backend struct {
 const (
 	ModeConnect = "connect" // one for all clients, who are relayed to where it listens
 	ModeStdio   = "stdio"   // one for each client, with its socket as stdin and stdout
+
+	// One for all clients, which accepts them itself: it gets the listening
+	// sockets as systemd passes them, or the only one as stdin and stdout.
+	ModeListen      = "listen"
+	ModeListenStdin = "listen:stdin"
 )
+
+// Listens tells whether the backend accepts its clients itself.
+func (b *Backend) Listens() bool { return b.Mode == ModeListen || b.Mode == ModeListenStdin }
 
 // Limit is a resource limit, see setrlimit(2).
 type Limit struct{ Soft, Hard uint64 }

@@ -26,7 +26,7 @@ func (p *Proxy) host(ctx context.Context, c *client) {
 	// What the program reads, the front would take for nothing having been sent.
 	p.front.unwatch(c)
 	c.approach.stopClock()
-	c.stage = Hosted
+	p.move(c, Hosted)
 	p.mu.Unlock()
 	begun := false
 	err := context.Cause(ctx)
@@ -61,7 +61,7 @@ func (p *Proxy) handOver(c *client, pid int) {
 // the slot may go on.
 func (p *Proxy) endHosted(ctx context.Context, c *client, err error) {
 	p.mu.Lock()
-	c.stage = Ended
+	p.move(c, Ended)
 	p.mu.Unlock()
 	e := p.account(c, Served, err)
 	e.PID = c.approach.pid

@@ -42,7 +42,8 @@ func (r refusing) Serve(context.Context, int, Client, func(int)) error { return 
 // runServer is run with a Server.
 func runServer(t *testing.T, s Server, limit int, change func(*Config)) *running {
 	t.Helper()
-	return run(t, nil, limit, 10, func(c *Config) {
+	nobody := newBackend(t, func(net.Conn) { t.Error("the backend was reached") })
+	return run(t, nobody, limit, 10, func(c *Config) {
 		c.Server = s
 		if change != nil {
 			change(c)

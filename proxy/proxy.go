@@ -14,9 +14,10 @@
 //	  │                as the client has patience│
 //	  └─ (the line is empty) ────────────────────┴─▶ joined by the relay ──▶ served
 //
-// With a Server in place of the Backend:     entering ──▶ hosted ─┬─▶ served
+// With a Server in place of the Backend:
 //
-//	cannot be started └─▶ unserved
+//	entering ──▶ hosted ─┬─▶ served, when its program is gone
+//	                     └─▶ unserved: that was not started
 //
 // One goroutine, the front, accepts from all listeners and watches those who
 // have not reached the backend yet; so the order of accepting is the order of

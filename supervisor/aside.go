@@ -28,7 +28,7 @@ func (c *child) runAside(ctx context.Context, argv []string) error {
 		tell:  c.tell,
 		kill:  func(p *os.Process) { _ = unix.Kill(-p.Pid, unix.SIGKILL) },
 	}
-	e.order.path, e.order.argv, e.order.readyFD = argv[0], argv, 0
+	e.order.path, e.order.argv, e.order.given = argv[0], argv, 0
 	return c.s.forker.run(ctx, e)
 }
 

@@ -113,6 +113,9 @@ func (c *child) chooseAddress(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(cfg.StartTimeout, time.Minute))
 	defer cancel()
 	c.argv = append([]string(nil), cfg.Command...)
+	if len(cfg.Sockets) > 0 {
+		return nil // that is where
+	}
 	if !cfg.Auto {
 		addrs, err := cfg.Address.Resolve(ctx)
 		c.addrs = addrs
@@ -186,23 +189,13 @@ func (c *child) launch(path string) (err error) {
 	if group != nil {
 		c.order.cgroup = group.dir
 	}
-	ready, readyEnd, err := c.readyPipe()
-	if err == nil {
-		c.proc, err = c.s.forker.start(c.order, c.env, streams{out: theirs, err: theirs}, readyEnd)
-	}
+	err = c.execute(theirs)
 	theirs.Close()
-	if readyEnd != nil {
-		readyEnd.Close()
-	}
 	if err != nil {
 		output.Close()
 		c.notify.close()
-		if ready != nil {
-			ready.Close()
-		}
 		return err
 	}
-	c.ready = ready
 	c.output = output
 	c.pid = c.proc.Pid
 	c.main.Store(int64(c.pid))

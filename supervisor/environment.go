@@ -28,6 +28,7 @@ func (c *child) environment() ([]string, error) {
 	if every := cfg.Watchdog; every > 0 && every != forever {
 		said = append(said, "WATCHDOG_USEC="+strconv.FormatInt(every.Microseconds(), 10)) // the launcher adds for whom
 	}
+	said = append(said, cfg.socketVariables()...) // and here, too
 	if cfg.Auto {
 		said = append(said, "PORT="+strconv.Itoa(int(c.addrs[0].IP.Port())))
 	}

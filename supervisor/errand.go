@@ -62,7 +62,7 @@ type errand struct {
 	env    []string                   // its environment
 	client *os.File                   // its stdin and stdout; nil: nothing to read, and its stdout is told
 	begun  func(*os.Process)          // is told when it was executed; nil: nobody is
-	tell   func(pid int, line string) // is told each line that it writes to its stderr
+	tell   func(pid int, line string) // is told each line that it writes; with a client, to its stderr
 	stop   func(*os.Process)          // ends it when ctx does; nil: kill
 	kill   func(*os.Process)          // ends it with what came of it; once it has ended, what it left
 }

@@ -27,8 +27,9 @@ const (
 	// reportFD is where it says why it cannot execute the command. It closes
 	// on exec: end of file means that it could.
 	reportFD = 3
-	// notifyFD is what the command gets as fd:N of its readiness, if it wants that.
-	notifyFD = 4
+	// givenFD is the first of those that the command gets beside 0, 1 and 2: its
+	// sockets, or the pipe of its readiness.
+	givenFD = 4
 )
 
 // order is what the launcher is told.
@@ -39,8 +40,9 @@ type order struct {
 	path   string   // the executable; from dir, if relative
 	argv   []string // its arguments, from argv[0]
 
-	readyFD int  // number under which the command finds notifyFD; 0: it gets none
-	kept    bool // the launcher stays above it as its keeper
+	given int  // how many files the command gets beside 0, 1 and 2
+	first int  // number under which it finds the first of them; the others follow
+	kept  bool // the launcher stays above it as its keeper
 }
 
 // streams are the first three files of a command.
@@ -50,22 +52,23 @@ type streams struct {
 }
 
 // orderHead is how many of the launcher's arguments stand before the command's.
-const orderHead = 7
+const orderHead = 8
 
 // args are the launcher's arguments. They are bytes, as file names are, and
 // need not be UTF-8.
 func (o order) args() []string {
-	return append([]string{launcherName, o.cgroup, o.traits.String(), strconv.Itoa(o.readyFD), strconv.FormatBool(o.kept), o.dir, o.path}, o.argv...)
+	return append([]string{launcherName, o.cgroup, o.traits.String(), strconv.Itoa(o.given), strconv.Itoa(o.first), strconv.FormatBool(o.kept), o.dir, o.path}, o.argv...)
 }
 
 // init runs on the process's first thread, and it must be this one that
 // executes the command: it has the parent-death signal.
 func init() {
 	if len(os.Args) > orderHead && os.Args[0] == launcherName {
-		readyFD, _ := strconv.Atoi(os.Args[3])
+		given, _ := strconv.Atoi(os.Args[3])
+		first, _ := strconv.Atoi(os.Args[4])
 		runLauncher(order{
-			cgroup: os.Args[1], traits: parseTraits(os.Args[2]), readyFD: readyFD, kept: os.Args[4] == "true",
-			dir: os.Args[5], path: os.Args[6], argv: os.Args[orderHead:],
+			cgroup: os.Args[1], traits: parseTraits(os.Args[2]), given: given, first: first, kept: os.Args[5] == "true",
+			dir: os.Args[6], path: os.Args[7], argv: os.Args[orderHead:],
 		})
 	}
 }
@@ -78,8 +81,8 @@ func runLauncher(o order) {
 	_ = unix.CloseRange(reportFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	report := reportFD
 	var err error
-	if o.readyFD > 0 {
-		report, err = giveFD(o.readyFD)
+	if o.given > 0 {
+		report, err = o.give()
 	}
 	if err == nil {
 		err = o.carryOut()
@@ -88,21 +91,26 @@ func runLauncher(o order) {
 	os.Exit(127)
 }
 
-// giveFD has the command find notifyFD under another number, and moves the
-// report's fd out of its way. Only then: the fd table begins with 64 entries,
+// give has the command find its files under their numbers, and moves the
+// report's fd out of their way. Only then: the fd table begins with 64 entries,
 // and to let it grow in a process with threads takes the kernel 10 ms.
-func giveFD(number int) (report int, err error) {
-	above := number + 1
+func (o order) give() (report int, err error) {
+	above := max(o.first, givenFD) + o.given // what is there is in nobody's way
 	report, err = unix.FcntlInt(reportFD, unix.F_DUPFD_CLOEXEC, above)
 	if err != nil {
-		return reportFD, fmt.Errorf("cannot give the command its fd %d: %w", number, err)
+		return reportFD, fmt.Errorf("cannot give the command its files: %w", err)
 	}
-	pipe, err := unix.FcntlInt(notifyFD, unix.F_DUPFD_CLOEXEC, above)
-	if err == nil {
-		err = unix.Dup3(pipe, number, 0)
+	copies := make([]int, o.given)
+	for i := range copies {
+		if copies[i], err = unix.FcntlInt(uintptr(givenFD+i), unix.F_DUPFD_CLOEXEC, above); err != nil {
+			return report, fmt.Errorf("cannot give the command its fd %d: %w", o.first+i, err)
+		}
+		syscall.CloseOnExec(givenFD + i)
 	}
-	if err != nil {
-		return report, fmt.Errorf("cannot give the command its fd %d: %w", number, err)
+	for i, fd := range copies {
+		if err := unix.Dup3(fd, o.first+i, 0); err != nil {
+			return report, fmt.Errorf("cannot give the command its fd %d: %w", o.first+i, err)
+		}
 	}
 	return report, nil
 }
@@ -128,6 +136,9 @@ func (o order) carryOut() error {
 	env := os.Environ()
 	if os.Getenv("WATCHDOG_USEC") != "" { // for whom: the pid stays through exec (sd_watchdog_enabled(3))
 		env = append(env, "WATCHDOG_PID="+strconv.Itoa(os.Getpid()))
+	}
+	if os.Getenv("LISTEN_FDS") != "" && o.given > 0 { // likewise (sd_listen_fds(3))
+		env = append(env, "LISTEN_PID="+strconv.Itoa(os.Getpid()))
 	}
 	return o.cannotExecute(syscall.Exec(o.path, o.argv, env))
 }
@@ -184,9 +195,9 @@ func (f *forker) do(job func()) bool {
 }
 
 // start forks the launcher with an order. It answers once the command was
-// executed; if that failed the launcher has been reaped. ready is the pipe of
-// readyFD, nil without one.
-func (f *forker) start(o order, env []string, std streams, ready *os.File) (*os.Process, error) {
+// executed; if that failed the launcher has been reaped. given are the files of
+// order.given.
+func (f *forker) start(o order, env []string, std streams, given []*os.File) (*os.Process, error) {
 	if std.in == nil {
 		null, err := os.Open(os.DevNull)
 		if err != nil {
@@ -202,11 +213,8 @@ func (f *forker) start(o order, env []string, std streams, ready *os.File) (*os.
 	defer report.Close()
 	attr := &os.ProcAttr{
 		Env:   env,
-		Files: []*os.File{std.in, std.out, std.err, reportEnd},
+		Files: append([]*os.File{std.in, std.out, std.err, reportEnd}, given...),
 		Sys:   &syscall.SysProcAttr{Setsid: true},
-	}
-	if ready != nil {
-		attr.Files = append(attr.Files, ready)
 	}
 	switch {
 	case o.kept: // the keeper ends what is beneath it

@@ -181,11 +181,11 @@ func (p *Program) run(ctx context.Context, fd int, environment func([]string) []
 func blocking(fd int) (*os.File, error) {
 	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("cannot copy the client's socket: %w", err)
+		return nil, fmt.Errorf("cannot copy a socket: %w", err)
 	}
 	if err := unix.SetNonblock(copied, false); err != nil {
 		unix.Close(copied)
-		return nil, fmt.Errorf("cannot have the client's socket block: %w", err)
+		return nil, fmt.Errorf("cannot have a socket block: %w", err)
 	}
 	return os.NewFile(uintptr(copied), "client"), nil
 }

@@ -58,19 +58,6 @@ func (c *child) becomeReady() {
 	c.s.send(isReady{c.gen})
 }
 
-// readyPipe makes the pipe of ReadyFD, if the child is to have one.
-func (c *child) readyPipe() (ours, theirs *os.File, err error) {
-	if c.s.cfg.Ready != ReadyFD {
-		return nil, nil, nil
-	}
-	c.order.readyFD = c.s.cfg.ReadyFD
-	ours, theirs, err = os.Pipe()
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make a pipe for the backend's readiness: %w", err)
-	}
-	return ours, theirs, nil
-}
-
 // awaitNewline reads the notification fd, as s6 does: a newline means ready,
 // its end without one means nothing.
 func (c *child) awaitNewline() {

@@ -42,7 +42,6 @@ import (
 	"math"
 	"regexp"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tiproxy/tiproxy/sockaddr"
@@ -88,6 +87,12 @@ type Config struct {
 	Dir     string        // its working directory; "": ours
 	Address sockaddr.Name // where it listens
 	Auto    bool          // instead: a free TCP port of 127.0.0.1, as $PORT and as {port} in Command
+
+	// Sockets are what it serves instead of an address of its own: it finds
+	// them as if systemd had passed them (sd_listen_fds(3)), or the only one as
+	// its stdin and stdout. They are made to block, as there.
+	Sockets     []Socket
+	SocketStdin bool
 
 	Surroundings Surroundings
 
@@ -162,64 +167,6 @@ type Status struct {
 	Text       string    // what the child said of itself (STATUS= of sd_notify)
 }
 
-// Lease is the right to connect to a ready backend. The backend is not
-// stopped for idleness while there is one.
-type Lease struct {
-	s        *Supervisor
-	at       *place // shared by the leases of a generation
-	released atomic.Bool
-}
-
-// place is where leases lead to.
-type place struct {
-	addrs []sockaddr.Addr
-	child *child // nil: the backend is external
-}
-
-// Addresses tells where to connect, the first to be tried first. They are
-// shared: not to be changed.
-func (l *Lease) Addresses() []sockaddr.Addr { return l.at.addrs }
-
-// Generation tells which start of the backend the lease is on; 0: external.
-func (l *Lease) Generation() uint64 {
-	if l.at.child == nil {
-		return 0
-	}
-	return l.at.child.gen
-}
-
-// Connected notes that the backend took a connection. One that ends with
-// status 0 after it served somebody has not failed.
-func (l *Lease) Connected() {
-	if l.at.child != nil {
-		l.at.child.served.Store(true)
-	}
-}
-
-// Suspect tells that the backend reset the connection. If that is because it
-// is dying, nobody is sent to it any more: its listener may live for a moment
-// longer than its connections.
-func (l *Lease) Suspect() {
-	if c := l.at.child; c != nil {
-		l.s.send(suspicion{c.gen})
-	}
-}
-
-// Recycle has the child of this lease replaced once its leases are back. The
-// reason is told in events.
-func (l *Lease) Recycle(reason string) {
-	if c := l.at.child; c != nil {
-		l.s.send(worn{recycle{c.gen}, reason})
-	}
-}
-
-// Release gives the lease back; a second call does nothing.
-func (l *Lease) Release() {
-	if l.released.CompareAndSwap(false, true) && l.at.child != nil {
-		l.s.send(released{l.at.child.gen})
-	}
-}
-
 // New starts the owner, but no child. It fails if cfg contradicts itself or
 // the process cannot be made a reaper.
 func New(cfg Config) (*Supervisor, error) {
@@ -258,10 +205,10 @@ func (c *Config) fill() error {
 	if c.StopSignal == 0 {
 		c.StopSignal = unix.SIGTERM
 	}
-	if err := errors.Join(c.checkReady(), c.checkUnit()); err != nil {
+	if err := errors.Join(c.checkReady(), c.checkUnit(), c.checkSockets()); err != nil {
 		return err
 	}
-	if c.Address.IsZero() && !c.Auto {
+	if c.Address.IsZero() && !c.Auto && len(c.Sockets) == 0 {
 		return errors.New("no address of the backend")
 	}
 	if c.Auto && len(c.Command) == 0 {

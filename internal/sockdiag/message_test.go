@@ -200,7 +200,7 @@ func TestDump(t *testing.T) {
 		{"larger than the buffer", [][]byte{bytes.Repeat(answer(1, 1, 0), bufferSize/len(answer(1, 1, 0))+1)}, nil, "was cut"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			listeners, err := kernel(t, c.answers...).dump(tcpRequest(unix.AF_INET, 80), func(body []byte) (Listener, bool, error) {
+			listeners, err := kernel(t, c.answers...).dump(tcpRequest(unix.AF_INET, 80, 1<<stateListen), func(body []byte) (Listener, bool, error) {
 				l, err := parseTCP(body)
 				return l, true, err
 			})
@@ -223,7 +223,7 @@ func TestSilentKernelIsNotWaitedForForEver(t *testing.T) {
 	if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 1000}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.dump(unixRequest(), nil); err == nil || !strings.Contains(err.Error(), "no answer") {
+	if _, err := c.dump(unixRequest(1<<stateListen), nil); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Errorf("error %v", err)
 	}
 	c, err := dial()
@@ -254,6 +254,9 @@ func FuzzMessages(f *testing.F) {
 			m.end()
 			if l, err := parseTCP(m.body); err == nil && !l.Addr.IsIP() {
 				t.Errorf("no address of TCP: %+v", l)
+			}
+			if local, _, err := parseConnection(m.body); err == nil && !local.IsIP() {
+				t.Errorf("no address of TCP: %s", local)
 			}
 			if s, err := parseUnix(m.body); err == nil {
 				s.reachedBy("@s", file{})

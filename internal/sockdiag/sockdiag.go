@@ -8,6 +8,9 @@
 //	address ── Listeners ──> inodes ── Owner ──> pid
 //	           sock_diag(7)            /proc/PID/fd
 //
+// A backend that accepts its clients itself is idle when nobody is connected to
+// its listeners any more: Connections.
+//
 // Nothing is kept between calls, every call may be made from any goroutine, and no
 // answer of the kernel is waited for longer than a second. What is seen is the
 // network namespace of the calling process.

@@ -29,11 +29,11 @@ func tcpListeners(addr sockaddr.Addr) ([]Listener, error) {
 		l, err := parseTCP(body)
 		return l, l.Addr.Covers(addr, l.V6Only), err
 	}
-	six, err := c.dump(tcpRequest(unix.AF_INET6, addr.IP.Port()), read)
+	six, err := c.dump(tcpRequest(unix.AF_INET6, addr.IP.Port(), 1<<stateListen), read)
 	if err != nil || addr.Family == unix.AF_INET6 {
 		return six, err
 	}
-	four, err := c.dump(tcpRequest(unix.AF_INET, addr.IP.Port()), read)
+	four, err := c.dump(tcpRequest(unix.AF_INET, addr.IP.Port(), 1<<stateListen), read)
 	return append(four, six...), err
 }
 
@@ -50,14 +50,15 @@ func destination(addr sockaddr.Addr) sockaddr.Addr {
 	return sockaddr.TCP(netip.AddrPortFrom(loopback, addr.IP.Port()))
 }
 
-// tcpRequest asks for the listening TCP sockets of one family at one port.
-func tcpRequest(family byte, port uint16) []byte {
+// tcpRequest asks for the TCP sockets of one family at one port of this side
+// that are in some states.
+func tcpRequest(family byte, port uint16, states uint32) []byte {
 	request := make([]byte, unix.NLMSG_HDRLEN+tcpRequestSize)
 	putHeader(request)
 	body := request[unix.NLMSG_HDRLEN:]
 	body[0] = family
 	body[1] = unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(body[4:], 1<<stateListen)
+	binary.NativeEndian.PutUint32(body[4:], states)
 	binary.BigEndian.PutUint16(body[8:], port) // idiag_sport
 	return request
 }

@@ -27,7 +27,7 @@ type file struct {
 	device uint32 // the kernel's own dev_t, which has 20 bits for the minor
 }
 
-// unixSocket is what unix_diag says of one listening socket.
+// unixSocket is what unix_diag says of one socket.
 type unixSocket struct {
 	stream bool   // not of type SOCK_SEQPACKET
 	inode  uint32 // of the socket, not of its file
@@ -52,7 +52,7 @@ func unixListeners(path string) ([]Listener, error) {
 		return nil, err
 	}
 	defer c.close()
-	return c.dump(unixRequest(), func(body []byte) (Listener, bool, error) {
+	return c.dump(unixRequest(1<<stateListen), func(body []byte) (Listener, bool, error) {
 		s, err := parseUnix(body)
 		if err != nil || !s.stream || !s.reachedBy(path, at) {
 			return Listener{}, false, err
@@ -92,21 +92,21 @@ func (s unixSocket) listener() Listener {
 	return Listener{Addr: sockaddr.Unix(name), Inode: uint64(s.inode), UID: s.uid}
 }
 
-// unixRequest asks for all listening UNIX sockets: the kernel filters by nothing
-// else.
-func unixRequest() []byte {
+// unixRequest asks for all UNIX sockets in some states: the kernel filters by
+// nothing else.
+func unixRequest(states uint32) []byte {
 	request := make([]byte, unix.NLMSG_HDRLEN+unixRequestSize)
 	putHeader(request)
 	body := request[unix.NLMSG_HDRLEN:]
 	body[0] = unix.AF_UNIX
-	binary.NativeEndian.PutUint32(body[4:], 1<<stateListen)
+	binary.NativeEndian.PutUint32(body[4:], states)
 	binary.NativeEndian.PutUint32(body[12:], unixShow)
 	return request
 }
 
 // parseUnix reads a struct unix_diag_msg and what follows it.
 func parseUnix(body []byte) (unixSocket, error) {
-	if len(body) < unixAnswerSize || body[0] != unix.AF_UNIX || body[2] != stateListen {
+	if len(body) < unixAnswerSize || body[0] != unix.AF_UNIX || body[2] != stateListen && body[2] != stateEstablished {
 		return unixSocket{}, errMalformed
 	}
 	s := unixSocket{stream: body[1] == unix.SOCK_STREAM, inode: binary.NativeEndian.Uint32(body[4:])}

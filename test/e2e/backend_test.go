@@ -20,7 +20,7 @@ func serve(name, address string) {
 	if answer == nil {
 		log.Fatalf("cannot serve: no backend is called %q", name)
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := listen(address)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -33,6 +33,34 @@ func serve(name, address string) {
 			defer conn.Close()
 			answer(conn)
 		}()
+	}
+}
+
+// listen takes the socket that it is given as fd 3, at the address "given", and else makes one.
+func listen(address string) (net.Listener, error) {
+	if address == "given" {
+		return net.FileListener(os.NewFile(3, os.Getenv("LISTEN_FDNAMES")))
+	}
+	return net.Listen("tcp", address)
+}
+
+// answerDatagrams is a server of inetd's wait for datagrams: it has the socket as its stdin, answers each
+// with the pid of itself, and ends at one that says so.
+func answerDatagrams() {
+	socket, err := net.FilePacketConn(os.Stdin)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for buf := make([]byte, 1500); ; {
+		n, from, err := socket.ReadFrom(buf)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Fprintln(os.Stderr, "heard", string(buf[:n]))
+		socket.WriteTo(fmt.Append(nil, os.Getpid()), from)
+		if string(buf[:n]) == "end" {
+			os.Exit(0)
+		}
 	}
 }
 

@@ -22,8 +22,11 @@ const patience = 30 * time.Second
 
 // TestMain lets the test binary stand in as a backend: `e2e.test backend NAME ADDRESS`.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == "backend" {
+	switch {
+	case len(os.Args) == 4 && os.Args[1] == "backend":
 		serve(os.Args[2], os.Args[3])
+	case len(os.Args) == 2 && os.Args[1] == "datagrams":
+		answerDatagrams()
 	}
 	os.Exit(m.Run())
 }
