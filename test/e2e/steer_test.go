@@ -47,9 +47,8 @@ func leave(t *testing.T, path string) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
-	if err := os.Chmod(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	output(t, "chmod", "600", path)
+	output(t, "chown", "tiproxy:", path, filepath.Dir(path))
 }
 
 // A sleeping tiproxy says since when, to anybody; a look does not wake it.
