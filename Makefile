@@ -13,7 +13,7 @@ FUZZTIME ?= 10s
 VERSION = $(shell git describe --always --dirty)
 
 build:
-	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o build/tiproxy .
+	go build -trimpath -tags nethttpomithttp2 -ldflags "-s -w -X main.version=$(VERSION)" -o build/tiproxy .
 
 # Dated by the last commit, so that one source gives the same bytes.
 man: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
