@@ -94,9 +94,10 @@ func (e Entry) Settings() []Setting {
 		add("Backend", "Nice", strconv.Itoa(*e.Nice))
 	}
 	add("Backend", "LimitNOFILE", positive(e.LimitNOFILE))
-	if !e.Wait {
-		add("Gate", "MaxConnections", strconv.Itoa(e.MaxConnections))
+	if e.Wait { // the server takes its clients itself: nobody counts them
+		return all
 	}
+	add("Gate", "MaxConnections", strconv.Itoa(e.MaxConnections))
 	add("Gate", "MaxPerSource", positive(e.MaxPerSource))
 	add("Gate", "Rate", e.Rate.String())
 	add("Access", "AllowFrom", joined(e.AllowFrom))
@@ -111,7 +112,7 @@ func (e Entry) mode() string {
 	case e.Redirect != "":
 		return ""
 	case e.Wait:
-		return "listen"
+		return "listen:stdin"
 	}
 	return "stdio"
 }

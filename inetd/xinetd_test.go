@@ -173,7 +173,7 @@ func TestAttributeLeftOut(t *testing.T) {
 // A server that waits counts its clients itself.
 func TestWaitHasNoGate(t *testing.T) {
 	table := xinetd("", "type = UNLISTED; port = 69; protocol = udp; wait = yes; user = root; server = /bin/x; flags = NODELAY KEEPALIVE; instances = 3; cps = 5 30; per_source = 2")
-	want := []Setting{{"Backend", "Mode", "listen"}, {"Backend", "Exec", "@/bin/x x"}, {"Backend", "User", "root"}}
+	want := []Setting{{"Backend", "Mode", "listen:stdin"}, {"Backend", "Exec", "@/bin/x x"}, {"Backend", "User", "root"}}
 	if len(table.Entries) != 1 || !slices.Equal(table.Entries[0].Settings(), want) || table.Entries[0].Socket() != "[Socket]\nListenDatagram=69\nBindIPv6Only=both\n" {
 		t.Errorf("got %+v", table.Entries)
 	}
