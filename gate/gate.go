@@ -281,6 +281,10 @@ func (g *Gate) Resume() {
 func (g *Gate) Places() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.places()
+}
+
+func (g *Gate) places() int {
 	if g.room() && g.opts.Limit == NoLimit {
 		return math.MaxInt
 	}
@@ -290,8 +294,6 @@ func (g *Gate) Places() int {
 	}
 	return places
 }
-
-func (g *Gate) full() bool { return !g.room() && g.queued >= g.opts.Queue }
 
 // Line is who waits, the next to be let in first: in the order that will hold
 // if nobody else comes. Those whose source has all its slots stand behind, and
@@ -333,7 +335,7 @@ func (g *Gate) admit() {
 // unlock gives the lock back and then tells what was decided under it: whoever
 // hears it may call the gate again.
 func (g *Gate) unlock() {
-	full := g.full()
+	full := g.places() == 0
 	if g.wasFull && !full && g.opts.Room != nil {
 		g.told = append(g.told, g.opts.Room)
 	}
