@@ -50,6 +50,9 @@ func (o *Observer) Backend(e supervisor.Event) {
 			o.tell(logrus.InfoLevel, &backendThawed, child(e.Generation, e.PID), "the backend is thawed")
 		}
 	case supervisor.TextEvent:
+		if strings.TrimSpace(e.Text) == "" { // it has nothing to say any more
+			break
+		}
 		o.tell(logrus.InfoLevel, &backendSays, fields{keyGeneration: e.Generation}, "backend status: "+e.Text)
 	case supervisor.NotifyEvent:
 		o.remind(backendTrouble.Event, troublesMost, logrus.WarnLevel, &backendTrouble, trouble(e.Generation, e.Err), e.Err.Error())

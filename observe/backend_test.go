@@ -50,6 +50,15 @@ func TestBackendEvents(t *testing.T) {
 	}
 }
 
+// A blank STATUS= takes back what was said, and is no news.
+func TestBlankStatus(t *testing.T) {
+	for _, text := range []string{"", " \t"} {
+		if got := observed(func(o *Observer) { o.Backend(supervisor.TextEvent{Generation: 2, Text: text}) }); got != "" {
+			t.Errorf("%q: got %s", text, got)
+		}
+	}
+}
+
 // A backend that knows sd-daemon(3) says itself how much a line matters; what
 // it writes is passed on, whatever level of our own messages is wanted.
 func TestPriorityOfOutput(t *testing.T) {
