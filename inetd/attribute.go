@@ -66,7 +66,7 @@ var attributes = map[string]attribute{
 	"access_times": {values: some, in: inService, apply: (*service).setTimes},
 	"deny_time":    {values: 1, in: inService, apply: refuse("nobody remembers who touched a SENSOR")},
 
-	// They are lists of services, see (*service).off.
+	// They are lists of services, see switches.
 	"enabled":  {values: some, set: true, in: inDefaults, apply: func(s *service, v []string) error { s.enabled, s.selected = v, true; return nil }},
 	"disabled": {values: some, set: true, in: inDefaults, apply: func(s *service, v []string) error { s.disabled = v; return nil }},
 

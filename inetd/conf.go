@@ -44,9 +44,10 @@ type confLine struct {
 // says where the services after it listen that do not say so themselves. If the
 // same service is said twice, the last line counts.
 func (r Reader) Inetd(file string, text []byte) Table {
-	var t Table
+	lines := r.Dialect.lines(string(text))
+	t := Table{Entries: make([]Entry, 0, len(lines))} // 10,000 that grow are copied often
 	host := "*"
-	for _, l := range r.Dialect.lines(string(text)) {
+	for _, l := range lines {
 		c := confLine{reader: r, host: host, entry: Entry{File: file, Line: l.number}}
 		if l.err != nil {
 			t.Notes = append(t.Notes, c.entry.refusal(fmt.Errorf("cannot understand the line: %w", l.err)))

@@ -226,28 +226,58 @@ conf:5: cannot take over service "/x": stream /x: it is taken at conf:7`
 	}
 }
 
+// A port of an earlier table is no later one's, nor are its names that are
+// switched off.
 func TestMerge(t *testing.T) {
-	first := reader.Inetd("first", []byte("80 stream tcp4 nowait root /bin/x\ntime stream tcp46 nowait root internal\necho stream tcp4 nowait root internal\n21 stream tcp4 nowait root /bin/x"))
-	second := reader.Inetd("second", []byte("www stream tcp nowait root /bin/x\n37 stream tcp4 nowait root /bin/x\necho stream tcp6 nowait root internal\necho dgram udp4 wait root internal\nftp stream tcp46 nowait root /bin/x"))
+	first := reader.Inetd("first", []byte("80 stream tcp4 nowait root /bin/x\necho stream tcp6 nowait root internal\n/x stream unix nowait root /bin/x"))
+	second := reader.Inetd("second", []byte("www stream tcp6 nowait root /bin/x\n192.0.2.1:echo stream tcp nowait root internal\necho dgram udp4 wait root internal\n/x stream unix nowait root /bin/y\n/x dgram unix wait root /bin/y"))
 	before := summaries(second)
 	table := Merge(first, second)
 	want := `stream 0.0.0.0:80 wait=false: /bin/x ["x"] as root:
-stream [::]:37 wait=false: time
-stream 0.0.0.0:7 wait=false: echo
-stream 0.0.0.0:21 wait=false: /bin/x ["x"] as root:
-stream [::]:80 wait=false: /bin/x ["x"] as root:
-dgram 0.0.0.0:7 wait=true: echo`
+stream [::]:7 wait=false: echo
+stream /x wait=false: /bin/x ["x"] as root:
+dgram 0.0.0.0:7 wait=true: echo
+dgram /x wait=true: /bin/y ["y"] as root:`
 	if got := summaries(table); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	want = `second:1: service "www": stream 0.0.0.0:80: it is taken at first:1
-second:2: cannot take over service "37": stream 0.0.0.0:37: it is taken at first:2
-second:3: cannot take over service "echo": it stands at first:3, too, which counts
-second:5: cannot take over service "ftp": stream 0.0.0.0:21: it is taken at first:4`
+	want = `second:1: cannot take over service "www": stream port 80 is taken at first:1, which counts
+second:2: cannot take over service "echo": stream port 7 is taken at first:2, which counts
+second:4: cannot take over service "/x": stream /x is taken at first:3, which counts`
 	if got := notes(table); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	if got := summaries(second); got != before {
 		t.Errorf("Merge has changed a table that it was given: %s", got)
+	}
+}
+
+// The wants are the ports that xinetd 2.3.15.3-1 of Debian 12 and 2.3.15.4-5 of
+// Debian 13 served with -inetd_compat, each by the file that it was in.
+func TestMergeAsXinetd(t *testing.T) {
+	for _, tt := range []struct{ what, before, attributes, line, want string }{
+		{"off in xinetd's files alone", "", ftp + "disable = yes", "ftp stream tcp", "21 inetd.conf"},
+		{"the same name elsewhere", "", ftp + "type = UNLISTED; protocol = tcp; port = 2121", "ftp stream tcp", "2121 x, 21 inetd.conf"},
+		{"another name at the same port", "", ftp + "id = other", "ftp stream tcp", "21 x"},
+		{"an address of the same port", "", ftp + "bind = 127.0.0.1", "ftp stream tcp", "21 x"},
+		{"one family of the same port", "", ftp + "v6only = yes", "ftp stream tcp", "21 x"},
+		{"the same port of udp", "", ftp + "type = UNLISTED; protocol = tcp; port = 517", "talk dgram udp4", "517 x, 517 inetd.conf"},
+		{"disabled by the defaults", "defaults\n{\ndisabled = telnet\n}", ftp, "telnet stream tcp", "21 x"},
+		{"another one is", "defaults\n{\ndisabled = other\n}", ftp, "telnet stream tcp", "21 x, 23 inetd.conf"},
+		{"not enabled by them", "defaults\n{\nenabled = ftp\n}", ftp, "telnet stream tcp", "21 x"},
+		{"enabled by them", "defaults\n{\nenabled = telnet\n}", ftp, "telnet stream tcp", "23 inetd.conf"},
+	} {
+		wait := " nowait"
+		if strings.Contains(tt.line, "dgram") {
+			wait = " wait"
+		}
+		table := Merge(xinetd(tt.before, tt.attributes), reader.Inetd("inetd.conf", []byte(tt.line+wait+" root /bin/cat cat")))
+		var got []string
+		for _, e := range table.Entries {
+			got = append(got, fmt.Sprint(e.Listen[0].Port(), " ", strings.TrimPrefix(e.File, "/")))
+		}
+		if s := strings.Join(got, ", "); s != tt.want {
+			t.Errorf("%s: got %s, want %s\n%s", tt.what, s, tt.want, notes(table))
+		}
 	}
 }

@@ -29,6 +29,7 @@ package inetd
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -100,6 +101,21 @@ type Rate struct {
 type Table struct {
 	Entries []Entry // in the order of the files
 	Notes   []Note  // by file and line
+
+	switches // of xinetd's defaults, which Merge keeps to
+}
+
+// switches are the lists of xinetd's defaults that switch services on and off by
+// their names. The zero value leaves all on.
+type switches struct {
+	selected bool     // there is a list of those enabled, if only an empty one
+	enabled  []string // what is not in it is off; nil unless selected
+	disabled []string // what is in it is off
+}
+
+// off tells whether the lists switch a service off.
+func (s switches) off(name string) bool {
+	return s.selected && !slices.Contains(s.enabled, name) || slices.Contains(s.disabled, name)
 }
 
 // Reader reads the files of inetd and xinetd.
@@ -124,26 +140,43 @@ const (
 	GNU
 )
 
-// Merge puts tables together, the one that counts most first: a service or an
-// address that two of them have stays with the earlier one. So Debian's xinetd
-// has it, whose own files hide what inetd.conf says of the same service.
+// Merge puts tables together, the one that counts most first: a port that an
+// earlier one has is not a later one's, whatever the addresses, and what the
+// defaults of an earlier one switch off is off. So xinetd has it with
+// -inetd_compat: it reads inetd.conf last, lists and all, and then cannot bind
+// there what it has bound already. What its own files switch off with
+// disable = yes hides no line of inetd.conf.
 func Merge(tables ...Table) Table {
 	var all Table
-	said := map[string]string{} // where a service is of the tables so far
+	owner := map[string]string{} // of a port: where it is said, in the tables so far
+	var lists []switches         // of the tables so far
 	for _, t := range tables {
 		first := len(all.Entries)
 		all.Notes = append(all.Notes, t.Notes...)
+		all.Entries = slices.Grow(all.Entries, len(t.Entries))
 		for _, e := range t.Entries {
-			if where, ok := said[string(e.Type)+" "+e.Name]; ok {
-				all.Notes = append(all.Notes, e.refusal(fmt.Errorf("it stands at %s, too, which counts", where)))
+			if slices.ContainsFunc(lists, func(s switches) bool { return s.off(e.Name) }) {
+				continue
+			}
+			if where, ok := owner[e.port()]; ok {
+				all.Notes = append(all.Notes, e.refusal(fmt.Errorf("%s is taken at %s, which counts", e.port(), where)))
 				continue
 			}
 			all.Entries = append(all.Entries, e)
 		}
 		for _, e := range all.Entries[first:] {
-			said[string(e.Type)+" "+e.Name] = e.place()
+			owner[e.port()] = e.place()
 		}
+		lists = append(lists, t.switches)
 	}
 	all.settle(firstStays)
 	return all
+}
+
+// port is the port that an entry listens on, or its UNIX socket, with the type.
+func (e *Entry) port() string {
+	if e.Path != "" {
+		return string(e.Type) + " " + e.Path
+	}
+	return fmt.Sprintf("%s port %d", e.Type, e.Listen[0].Port())
 }

@@ -26,9 +26,7 @@ type service struct {
 	libwrap    string   // "": by the name of the server
 	restricted bool     // there is an only_from, if only an empty one
 	disable    bool
-	selected   bool // there is a list of those enabled
-	enabled    []string
-	disabled   []string
+	switches                   // of the defaults
 	given      map[string]bool // attributes that are set
 	broken     error           // why the defaults cannot be trusted
 	notes      []Note
@@ -58,7 +56,9 @@ func (r Reader) Xinetd(fsys fs.FS, name string) Table {
 		}
 	}
 	defaults, notes := check(all, "", inDefaults)
-	t := Table{Notes: append(x.notes, notes...)}
+	every := service{reader: r, given: map[string]bool{}}
+	every.applyAll(defaults, nil)
+	t := Table{Notes: append(x.notes, notes...), switches: every.switches}
 	for _, b := range x.blocks {
 		if b.service == "" {
 			continue
@@ -83,7 +83,7 @@ func (s *service) read(b block, defaults []assignment) []Entry {
 	var own []assignment
 	own, s.notes = check(b.assignments, b.service, inService)
 	s.applyAll(defaults, own)
-	if s.off() {
+	if s.disable || s.off(s.Name) {
 		s.notes = nil
 		return nil
 	}
@@ -184,11 +184,6 @@ func (k attribute) combine(old []string, a assignment) ([]string, error) {
 // refuse notes that an attribute keeps the service from coming.
 func (s *service) refuse(a assignment, err error) {
 	s.notes = append(s.notes, Note{File: a.file, Line: a.line, Service: s.service, What: a.name, Why: err.Error(), Refused: true})
-}
-
-// off tells whether the administrator wants the service to be off.
-func (s *service) off() bool {
-	return s.disable || s.selected && !slices.Contains(s.enabled, s.Name) || slices.Contains(s.disabled, s.Name)
 }
 
 func (s *service) is(kind string) bool { return slices.Contains(s.kinds, kind) }

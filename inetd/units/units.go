@@ -66,6 +66,7 @@ const (
 // own, by file and line.
 func Make(t inetd.Table, h Host) (units []Unit, notes []inetd.Note) {
 	notes = slices.Clone(t.Notes)
+	units = make([]Unit, 0, len(t.Entries)) // 10,000 that grow are copied often
 	for _, e := range t.Entries {
 		run := e
 		if why := h.askHosts(&run); why != "" {
