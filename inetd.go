@@ -82,10 +82,11 @@ func (f superserver) read() inetd.Table {
 	return inetd.Merge(tables...)
 }
 
-// firstOf is the first of some paths at which there is something; "": none.
+// firstOf is the first of some paths at which there is something, be it a link
+// that leads nowhere; "": none.
 func firstOf(root fs.FS, paths ...string) string {
 	at := slices.IndexFunc(paths, func(path string) bool {
-		_, err := fs.Stat(root, path[1:])
+		_, err := fs.Lstat(root, path[1:])
 		return !errors.Is(err, fs.ErrNotExist)
 	})
 	if at < 0 {
@@ -138,7 +139,7 @@ func hostOf(root fs.FS) units.Host {
 		h.Tcpd = "/usr/sbin/tcpd"
 	}
 	for _, name := range []string{"etc/hosts.allow", "etc/hosts.deny"} {
-		text, err := fs.ReadFile(root, name)
+		text, err := readRegular(root, name)
 		h.Rules = h.Rules || err != nil && !errors.Is(err, fs.ErrNotExist)
 		for line := range bytes.Lines(text) {
 			line = bytes.TrimSpace(line)

@@ -27,6 +27,7 @@ func TestHostOf(t *testing.T) {
 		{"a rule", fstest.MapFS{"etc/hosts.deny": file("# no\nALL: PARANOID\n")}, units.Host{Rules: true}},
 		{"a rule without end of line", fstest.MapFS{"etc/hosts.allow": file("ALL: ALL: deny")}, units.Host{Rules: true}},
 		{"cannot be read", fstest.MapFS{"etc/hosts.deny": {Mode: fs.ModeDir}}, units.Host{Rules: true}},
+		{"a pipe that nobody writes to", fstest.MapFS{"etc/hosts.deny": {Mode: fs.ModeNamedPipe}}, units.Host{Rules: true}},
 		{"tcpd", fstest.MapFS{"usr/sbin/tcpd": file("")}, units.Host{Tcpd: "/usr/sbin/tcpd"}},
 		{"a folder tcpd", fstest.MapFS{"usr/sbin/tcpd/x": file("")}, units.Host{}},
 	} {
@@ -37,8 +38,12 @@ func TestHostOf(t *testing.T) {
 }
 
 func TestFirstOf(t *testing.T) {
-	there := fstest.MapFS{"etc/xinetd.d/ftp": {}}
-	for want, paths := range map[string][]string{"/etc/xinetd.d": {"/etc/xinetd.conf", "/etc/xinetd.d"}, "": {"/etc/inetd.conf"}} {
+	there := fstest.MapFS{"etc/xinetd.d/ftp": {}, "etc/nowhere": {Mode: fs.ModeSymlink, Data: []byte("missing")}}
+	for want, paths := range map[string][]string{
+		"/etc/xinetd.d": {"/etc/xinetd.conf", "/etc/xinetd.d"},
+		"":              {"/etc/inetd.conf"},
+		"/etc/nowhere":  {"/etc/nowhere"},
+	} {
 		if got := firstOf(there, paths...); got != want {
 			t.Errorf("of %s: got %q, want %q", paths, got, want)
 		}
