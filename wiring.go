@@ -93,7 +93,7 @@ func (s *service) programming(o *observe.Observer) supervisor.ProgramConfig {
 
 func surroundings(b *config.Backend) supervisor.Surroundings {
 	around := supervisor.Surroundings{
-		User: b.User, Group: b.Group, Environment: b.Environment, EnvironmentFiles: b.EnvironmentFiles,
+		User: b.User, Group: b.Group, OneGroup: !b.UserGroups, Environment: b.Environment, EnvironmentFiles: b.EnvironmentFiles,
 		UMask: b.UMask, Nice: b.Nice, OOMScoreAdjust: b.OOMScoreAdjust,
 	}
 	if l := b.LimitNOFILE; l != nil {

@@ -59,6 +59,7 @@ func (b *Backend) ofCommand() (keys []string) {
 		{"WorkingDirectory=", b.WorkingDirectory != ""},
 		{"User=", b.User != ""},
 		{"Group=", b.Group != ""},
+		{"UserGroups=no", !b.UserGroups},
 		{"Environment=", len(b.Environment) > 0},
 		{"EnvironmentFile=", len(b.EnvironmentFiles) > 0},
 		{"UMask=", b.UMask != nil},

@@ -9,7 +9,7 @@ import (
 
 // samples are values of settings that are not their defaults.
 var samples = map[string]string{
-	"WorkingDirectory": "/srv", "User": "www-data", "Group": "www-data", "Environment": "A=1", "EnvironmentFile": "/etc/default/x",
+	"WorkingDirectory": "/srv", "User": "www-data", "Group": "www-data", "UserGroups": "no", "Environment": "A=1", "EnvironmentFile": "/etc/default/x",
 	"UMask": "022", "Nice": "5", "OOMScoreAdjust": "1", "LimitNOFILE": "64",
 	"Unit": "x.service", "Address": "80", "Ready": "none", "ReadyIntervalSec": "1s", "ReadyDelaySec": "1s", "StartTimeoutSec": "1s",
 	"IdleStopSec": "1s", "StopTimeoutSec": "1s", "StopSignal": "SIGHUP", "StopCommand": "/bin/true", "Alive": "connect", "AliveSec": "1s",
@@ -28,7 +28,7 @@ var samples = map[string]string{
 // held are the settings that hold in a mode; all others of these sections are refused.
 var held = map[string][]string{
 	ModeStdio: {
-		"Exec", "Mode", "WorkingDirectory", "User", "Group", "Environment", "EnvironmentFile", "UMask", "Nice", "OOMScoreAdjust", "LimitNOFILE",
+		"Exec", "Mode", "WorkingDirectory", "User", "Group", "UserGroups", "Environment", "EnvironmentFile", "UMask", "Nice", "OOMScoreAdjust", "LimitNOFILE",
 		"StopTimeoutSec", "StopSignal", "WakeOn", "WakeTimeoutSec",
 		"MaxConnections", "MaxPerSource", "QueueLength", "QueuePerSource", "Fair", "Rate", "QueueTimeoutSec", "SessionTimeoutSec",
 		"WhenFull", "QueueMessage", "AbortOnClose", "KeepAliveSec",
@@ -40,7 +40,7 @@ var held = map[string][]string{
 }
 
 var heldListen = []string{
-	"Exec", "Mode", "WorkingDirectory", "User", "Group", "Environment", "EnvironmentFile", "UMask", "Nice", "OOMScoreAdjust", "LimitNOFILE",
+	"Exec", "Mode", "WorkingDirectory", "User", "Group", "UserGroups", "Environment", "EnvironmentFile", "UMask", "Nice", "OOMScoreAdjust", "LimitNOFILE",
 	"Ready", "ReadyIntervalSec", "ReadyDelaySec", "StartTimeoutSec", "IdleStopSec", "StopTimeoutSec", "StopSignal", "StopCommand",
 	"AliveSec", "MinUptimeSec", "IdleAction", "IdleFreezeSec", "WatchdogSec", "NotifyAccess",
 	"OnStart", "OnReady", "OnStop", "OnCrash", "HookTimeoutSec",

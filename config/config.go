@@ -80,6 +80,9 @@ type Backend struct {
 	// User and Group are whose process it is, User= and Group=, names or
 	// numbers. Empty, the default: tiproxy's own.
 	User, Group string
+	// UserGroups gives it all groups of User, initgroups(3), UserGroups=. False:
+	// its one group alone. True by default.
+	UserGroups bool
 	// Environment is NAME=VALUE over tiproxy's own environment, Environment=.
 	Environment []string
 	// EnvironmentFiles are read at each start, EnvironmentFile=; a '-' before

@@ -16,6 +16,7 @@ func TestDefault(t *testing.T) {
 	want := &Config{
 		Backend: Backend{
 			Mode:          ModeConnect,
+			UserGroups:    true,
 			Ready:         ReadyListen,
 			ReadyInterval: 500 * time.Millisecond,
 			StartTimeout:  30 * time.Second,
@@ -58,6 +59,7 @@ func TestSet(t *testing.T) {
 		{"unit", "mariadb.service", func(c *Config) any { return c.Backend.Unit }, "mariadb.service"},
 		{"user", "mysql", func(c *Config) any { return c.Backend.User }, "mysql"},
 		{"group", "33", func(c *Config) any { return c.Backend.Group }, "33"},
+		{"user-groups", "no", func(c *Config) any { return c.Backend.UserGroups }, false},
 		{"environment", `A=1 "B=2 3"`, func(c *Config) any { return strings.Join(c.Backend.Environment, "|") }, "A=1|B=2 3"},
 		{"environment-file", "-/etc/default/x", func(c *Config) any { return c.Backend.EnvironmentFiles[0] }, "-/etc/default/x"},
 		{"umask", "0027", func(c *Config) any { return *c.Backend.UMask }, 0o27},

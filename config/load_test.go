@@ -64,6 +64,7 @@ StopTimeoutSec=6
 			Mode:             ModeConnect,
 			Exec:             []string{"/bin/sh", "-c", `exec server "$@"`, "sh", "--port={port}"},
 			WorkingDirectory: "/srv/my site",
+			UserGroups:       true,
 			AddressAuto:      true,
 			Ready:            ReadyNotify,
 			ReadyInterval:    100 * time.Millisecond,

@@ -57,6 +57,21 @@ func TestUserOfOurOwn(t *testing.T) {
 	}
 }
 
+// A user has his groups, unless he is to have the one alone.
+func TestOneGroup(t *testing.T) {
+	all := Surroundings{User: strconv.Itoa(os.Getuid())}
+	one := Surroundings{User: all.User, OneGroup: true}
+	for _, tt := range []struct {
+		s    Surroundings
+		want bool // there are others
+	}{{all, true}, {one, false}} {
+		got, err := tt.s.traits()
+		if err != nil || got.gid < 0 || (len(got.groups) > 0) != tt.want {
+			t.Errorf("%+v: got %+v, %v", tt.s, got, err)
+		}
+	}
+}
+
 func TestSurroundingsThatCannotBe(t *testing.T) {
 	for _, tt := range []struct {
 		s    Surroundings

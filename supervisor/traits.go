@@ -16,6 +16,9 @@ import (
 type Surroundings struct {
 	User  string // name or number; ours needs CAP_SETUID for another one than us
 	Group string // name or number; "": the user's own
+	// OneGroup leaves User that group alone, without the others of which it is
+	// a member.
+	OneGroup bool
 
 	Environment      []string // NAME=VALUE, over ours
 	EnvironmentFiles []string // files with such lines, over both; with a leading '-' one may be missing
@@ -29,7 +32,7 @@ type Surroundings struct {
 // traits are what the launcher changes of itself before it becomes the child.
 type traits struct {
 	uid, gid  int   // -1: ours
-	groups    []int // supplementary; nil with uid -1
+	groups    []int // supplementary; nil with uid -1, and for one group alone
 	umask     int   // -1: ours
 	nice, oom *int  // nil: ours
 	files     *unix.Rlimit
@@ -49,13 +52,8 @@ func (s *Surroundings) traits() (traits, error) {
 		}
 		t.uid, _ = strconv.Atoi(u.Uid)
 		t.gid, _ = strconv.Atoi(u.Gid)
-		ids, err := u.GroupIds()
-		if err != nil {
+		if t.groups, err = groupsOf(u, s.OneGroup); err != nil {
 			return t, fmt.Errorf("cannot find the groups of %q (User=): %w", s.User, err)
-		}
-		t.groups = make([]int, len(ids))
-		for i, id := range ids {
-			t.groups[i], _ = strconv.Atoi(id)
 		}
 	}
 	if s.Group != "" {
@@ -73,6 +71,19 @@ func lookUser(name string) (*user.User, error) {
 		return user.LookupId(name)
 	}
 	return user.Lookup(name)
+}
+
+// groupsOf are the supplementary groups of a user; with one there are none.
+func groupsOf(u *user.User, one bool) ([]int, error) {
+	if one {
+		return nil, nil
+	}
+	ids, err := u.GroupIds()
+	groups := make([]int, len(ids))
+	for i, id := range ids {
+		groups[i], _ = strconv.Atoi(id)
+	}
+	return groups, err
 }
 
 func lookGroup(name string) (int, error) {
