@@ -47,7 +47,7 @@ var columns = map[string]int{
 }
 
 // directives are systemd's, that the tables name as well.
-var directives = []string{"KillMode", "ListenStream", "PrivateNetwork", "ReadWritePaths", "TimeoutStopSec"}
+var directives = []string{"KeepAlive", "KillMode", "ListenStream", "NoDelay", "PrivateNetwork", "ReadWritePaths", "TimeoutStopSec"}
 
 // What a table tells to set is a setting or a flag, and takes that value.
 func TestDocsNameSettingsThatThereAre(t *testing.T) {

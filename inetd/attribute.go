@@ -49,6 +49,7 @@ var attributes = map[string]attribute{
 
 	"user":         {values: 1, in: inService, apply: func(s *service, v []string) error { s.User = v[0]; return nil }},
 	"group":        {values: 1, in: inService, apply: func(s *service, v []string) error { s.Group = v[0]; return nil }},
+	"groups":       {values: 1, in: inBoth, apply: (*service).setGroups},
 	"server":       {values: 1, in: inService, apply: (*service).setServer},
 	"server_args":  {values: some, in: inService, apply: (*service).setServerArgs},
 	"redirect":     {values: 2, in: inService, apply: (*service).setRedirect},
@@ -78,15 +79,14 @@ var attributes = map[string]attribute{
 	"banner_success": {values: 1, in: inBoth, why: "tiproxy says nothing to clients"},
 	"banner_fail":    {values: 1, in: inBoth, why: "tiproxy says nothing to clients"},
 	"max_load":       {values: 1, in: inBoth, why: "tiproxy does not look at the load; bound it with instances"},
-	"groups":         {values: 1, in: inBoth, why: "the server has all groups of its user"},
 	"mdns":           {values: 1, in: inService, why: "nothing is registered with mDNS"},
 	"rpc_version":    {values: 1, in: inService, why: "it is for RPC services alone"},
 	"rpc_number":     {values: 1, in: inService, why: "it is for RPC services alone"},
-	"rlimit_as":      {values: 1, in: inService, why: "write LimitAS= in a drop-in of the service's unit"},
-	"rlimit_cpu":     {values: 1, in: inService, why: "write LimitCPU= in a drop-in of the service's unit"},
-	"rlimit_data":    {values: 1, in: inService, why: "write LimitDATA= in a drop-in of the service's unit"},
-	"rlimit_rss":     {values: 1, in: inService, why: "write LimitRSS= in a drop-in of the service's unit"},
-	"rlimit_stack":   {values: 1, in: inService, why: "write LimitSTACK= in a drop-in of the service's unit"},
+	"rlimit_as":      {values: 1, in: inService, why: "tiproxy sets no such limit: run the server by prlimit(1), --as="},
+	"rlimit_cpu":     {values: 1, in: inService, why: "tiproxy sets no such limit: run the server by prlimit(1), --cpu="},
+	"rlimit_data":    {values: 1, in: inService, why: "tiproxy sets no such limit: run the server by prlimit(1), --data="},
+	"rlimit_rss":     {values: 1, in: inService, why: "tiproxy sets no such limit: run the server by prlimit(1), --rss="},
+	"rlimit_stack":   {values: 1, in: inService, why: "tiproxy sets no such limit: run the server by prlimit(1), --stack="},
 }
 
 // refused are the types and flags that cannot be kept; those without a reason
@@ -139,6 +139,8 @@ func (s *service) setFlags(v []string) error { s.flags = v; return known(v, "fla
 func (s *service) setDisable(v []string) (err error) { s.disable, err = yes(v[0]); return err }
 
 func (s *service) setWait(v []string) (err error) { s.Wait, err = yes(v[0]); return err }
+
+func (s *service) setGroups(v []string) (err error) { s.groups, err = yes(v[0]); return err }
 
 func (s *service) setV6Only(v []string) (err error) { s.v6only, err = yes(v[0]); return err }
 

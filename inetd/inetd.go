@@ -70,6 +70,7 @@ type Entry struct {
 	Redirect    string   // host:port that the bytes go to; "": a program
 	User        string   // name or number; "" only for Builtin and Redirect
 	Group       string   // name or number; "": the user's
+	OneGroup    bool     // the server has that group alone; false: all of the user's
 	Environment []string // NAME=VALUE, over what the server would have
 	UMask       *int     // nil: as it comes
 	Nice        *int     // -20 to 19; nil: as it comes

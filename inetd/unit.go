@@ -84,6 +84,9 @@ func (e Entry) Settings() []Setting {
 	add("Backend", "Address", e.Redirect)
 	add("Backend", "User", e.User)
 	add("Backend", "Group", e.Group)
+	if e.OneGroup {
+		add("Backend", "UserGroups", "no")
+	}
 	for _, v := range e.Environment {
 		add("Backend", "Environment", quote(v))
 	}

@@ -23,6 +23,7 @@ type service struct {
 	bind       string // address to listen on; "": all
 	v6only     bool
 	args       []string // of the attribute server_args
+	groups     bool     // the server has all of its user's
 	libwrap    string   // "": by the name of the server
 	restricted bool     // there is an only_from, if only an empty one
 	disable    bool
@@ -249,6 +250,7 @@ func (s *service) setServing() error {
 		name = path.Base(s.Program)
 		s.Args = append([]string{name}, s.args...)
 	}
+	s.OneGroup = s.Program != "" && !s.groups
 	if s.libwrap != "" {
 		name = s.libwrap
 	}

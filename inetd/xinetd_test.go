@@ -39,6 +39,10 @@ var attributeTests = []struct {
 	{ftp + "server_args =-a b", summary, `stream [::]:21 wait=false: /bin/x ["x" "-a" "b"] as root:`},
 	{ftp + "server_args = /a/b c; flags = NAMEINARGS", summary, `stream [::]:21 wait=false: /bin/x ["/a/b" "c"] as root:`},
 	{ftp + "group = 33", summary, `stream [::]:21 wait=false: /bin/x ["x"] as root:33`},
+	{ftp, func(e Entry) string { return fmt.Sprint(e.OneGroup) }, "true"},
+	{ftp + "groups = no", func(e Entry) string { return fmt.Sprint(e.OneGroup) }, "true"},
+	{ftp + "groups = yes", func(e Entry) string { return fmt.Sprint(e.OneGroup) }, "false"},
+	{ftp + "redirect = 192.0.2.1 80", func(e Entry) string { return fmt.Sprint(e.OneGroup) }, "false"},
 	{ftp + "id = other", func(e Entry) string { return e.Name }, "other"},
 	{ftp, listen, "stream [[::]:21] true"},
 	{ftp + "v6only = yes", listen, "stream [[::]:21] false"},
@@ -112,6 +116,7 @@ func TestRefusedAttribute(t *testing.T) {
 		{"flags = ipv4", `"ipv4" is no flag`},
 		{"deny_time = 60", "SENSOR"},
 		{"wait = maybe", "neither yes nor no"},
+		{ftp + "groups = maybe", "neither yes nor no"},
 		{"disable = maybe", "neither yes nor no"},
 		{"server = x", "no absolute path"},
 		{ftp + "server_args =", "leave it out"},
@@ -173,7 +178,7 @@ func TestAttributeLeftOut(t *testing.T) {
 // A server that waits counts its clients itself.
 func TestWaitHasNoGate(t *testing.T) {
 	table := xinetd("", "type = UNLISTED; port = 69; protocol = udp; wait = yes; user = root; server = /bin/x; flags = NODELAY KEEPALIVE; instances = 3; cps = 5 30; per_source = 2")
-	want := []Setting{{"Backend", "Mode", "listen:stdin"}, {"Backend", "Exec", "@/bin/x x"}, {"Backend", "User", "root"}}
+	want := []Setting{{"Backend", "Mode", "listen:stdin"}, {"Backend", "Exec", "@/bin/x x"}, {"Backend", "User", "root"}, {"Backend", "UserGroups", "no"}}
 	if len(table.Entries) != 1 || !slices.Equal(table.Entries[0].Settings(), want) || table.Entries[0].Socket() != "[Socket]\nListenDatagram=69\nBindIPv6Only=both\n" {
 		t.Errorf("got %+v", table.Entries)
 	}
