@@ -61,12 +61,13 @@ type superserver struct{ inetd, xinetd string }
 // read reads the files. What cannot be read is a note.
 func (f superserver) read() inetd.Table {
 	root := os.DirFS("/")
+	var tables []inetd.Table
 	if f == (superserver{}) {
+		tables = append(tables, inetd.Table{Notes: unread(root)})
 		f.inetd = firstOf(root, "/etc/inetd.conf")
 		f.xinetd = firstOf(root, "/etc/xinetd.conf", "/etc/xinetd.d")
 	}
 	r := inetd.Reader{Service: listed}
-	var tables []inetd.Table
 	if f.xinetd != "" {
 		tables = append(tables, r.Xinetd(root, absolute(f.xinetd)))
 	}
@@ -80,6 +81,15 @@ func (f superserver) read() inetd.Table {
 		}
 	}
 	return inetd.Merge(tables...)
+}
+
+// unread notes the files of inetutils-inetd's that no other inetd has.
+func unread(root fs.FS) []inetd.Note {
+	if files, _ := fs.ReadDir(root, "etc/inetd.d"); len(files) == 0 {
+		return nil
+	}
+	return []inetd.Note{{File: "/etc/inetd.d", Refused: true,
+		Why: "inetutils-inetd alone reads this folder: write its lines into /etc/inetd.conf, and there tcp4 and udp4 for its tcp and udp"}}
 }
 
 // firstOf is the first of some paths at which there is something, be it a link

@@ -50,6 +50,14 @@ func TestFirstOf(t *testing.T) {
 	}
 }
 
+func TestUnread(t *testing.T) {
+	for want, files := range map[int]fstest.MapFS{0: {"etc/inetd.d": {Mode: fs.ModeDir}, "etc/inetd.conf": {}}, 1: {"etc/inetd.d/ftp": {}}} {
+		if got := unread(files); len(got) != want {
+			t.Errorf("got %v, want %d", got, want)
+		}
+	}
+}
+
 // writes keeps each write apart.
 type writes []string
 
