@@ -69,7 +69,7 @@ func behind(words func(context.Context, control.Client) []string, directive cobr
 		case named:
 			c = control.Find(args[0])
 		default:
-			c, all = control.Find(""), instances(filepath.Dir(defaultFile))
+			c, all = control.Find(""), instances(filepath.Dir(defaultFile), inetdFiles)
 		}
 		if words != nil {
 			all = append(all, words(cmd.Context(), c)...)
@@ -78,14 +78,22 @@ func behind(words func(context.Context, control.Client) []string, directive cobr
 	}
 }
 
-// instances are the NAMEs of tiproxy@NAME.service for which dir has a file.
-func instances(dir string) (all []string) {
-	files, _ := filepath.Glob(filepath.Join(dir, "*.conf")) // fails for a wrong pattern alone
-	for _, file := range files {
-		if file = filepath.Base(file); file != filepath.Base(defaultFile) {
-			all = append(all, strings.TrimSuffix(file, ".conf"))
+// inetdFiles is where tiproxy-inetd's generator has the files of its services.
+const inetdFiles = "/run/systemd/generator/tiproxy-inetd"
+
+// instances are the NAMEs of those services for which a file is in dir, or in the
+// folder of tiproxy-inetd.
+func instances(dir, inetd string) (all []string) {
+	names := func(dir, prefix string) {
+		files, _ := filepath.Glob(filepath.Join(dir, "*.conf")) // fails for a wrong pattern alone
+		for _, file := range files {
+			if file = filepath.Base(file); file != filepath.Base(defaultFile) {
+				all = append(all, prefix+strings.TrimSuffix(file, ".conf"))
+			}
 		}
 	}
+	names(dir, "")
+	names(inetd, control.Inetd)
 	return all
 }
 

@@ -19,10 +19,14 @@ func TestInstancesAreThoseWithAFile(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "tiproxy.conf.d"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := instances(dir), []string{"a.b", "shop"}; !slices.Equal(got, want) {
+	inetd := t.TempDir()
+	if err := os.WriteFile(filepath.Join(inetd, "www-80-tcp.conf"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := instances(dir, inetd), []string{"a.b", "shop", "inetd-www-80-tcp"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := instances("/nonexistent"); got != nil {
+	if got := instances("/nonexistent", "/nonexistent"); got != nil {
 		t.Errorf("got %q of no folder", got)
 	}
 }

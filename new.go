@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/tiproxy/tiproxy/activation"
 	"github.com/tiproxy/tiproxy/config"
+	"github.com/tiproxy/tiproxy/control"
 	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
@@ -120,6 +121,8 @@ func checkName(name string) error {
 		return fmt.Errorf("cannot use %.80q as NAME: want up to 64 letters, digits, dashes, dots and underscores, and a letter or digit first", name)
 	case name == "tiproxy":
 		return errors.New("cannot use tiproxy as NAME: its settings would be those of tiproxy.service")
+	case strings.HasPrefix(name, control.Inetd):
+		return fmt.Errorf("cannot use %.80q as NAME: names that begin with %s are for the services of tiproxy-inetd", name, control.Inetd)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func steerCommand(verb, words, short string, run func(cmd *cobra.Command, c cont
 	cmd := &cobra.Command{
 		Use:   strings.TrimSpace(verb + " [NAME] " + words),
 		Short: short,
-		Long:  short + ".\n\nNAME means tiproxy@NAME.service. Without it, that is the tiproxy that you run by hand, or tiproxy.service.",
+		Long:  short + ".\n\nNAME means tiproxy@NAME.service, and inetd-NAME tiproxy-inetd@NAME.service. Without it, that is the tiproxy that you run by hand, or tiproxy.service.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch named := len(args) - own; {
 			case named != 0 && named != 1:

@@ -24,28 +24,36 @@ func Path(override string) string {
 }
 
 // userPath is where a tiproxy of the user's own has its control socket.
-func userPath(unit string) string {
+func userPath(runtime string) string {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if dir == "" {
 		dir = "/run"
 	}
-	return filepath.Join(dir, unit, name)
+	return filepath.Join(dir, runtime, name)
 }
 
 // Find answers how to ask tiproxy, or one of its instances ("shop" for
-// tiproxy@shop.service): the user's own if its socket is there, else systemd's,
-// which alone has a Unit. Without an instance, what a service starts means that
-// service's own.
+// tiproxy@shop.service, "inetd-www-80-tcp" for tiproxy-inetd@www-80-tcp.service):
+// the user's own if its socket is there, else systemd's, which alone has a Unit.
+// Without an instance, what a service starts means that service's own.
 func Find(instance string) Client {
-	unit := "tiproxy"
+	dir := "tiproxy"
 	if instance != "" {
-		unit += "@" + instance
+		dir += "@" + instance
 	} else if os.Getenv("RUNTIME_DIRECTORY") != "" {
 		return Client{Path: Path("")}
 	}
-	own, system := userPath(unit), filepath.Join("/run", unit, name)
+	own, system := userPath(dir), filepath.Join("/run", dir, name)
 	if _, err := os.Lstat(own); err == nil && own != system {
 		return Client{Path: own}
 	}
+	unit := dir
+	if service, is := strings.CutPrefix(instance, Inetd); is {
+		unit = "tiproxy-inetd@" + service
+	}
 	return Client{Path: system, Unit: unit}
 }
+
+// Inetd is before the NAME of a tiproxy-inetd@NAME.service, to tell it from those
+// of tiproxy@NAME.service.
+const Inetd = "inetd-"

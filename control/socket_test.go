@@ -133,9 +133,10 @@ func TestFind(t *testing.T) {
 		mustBind(t, filepath.Join(dir, unit, name))
 	}
 	for instance, want := range map[string]Client{
-		"":      {Path: dir + "/tiproxy/control.sock"},
-		"mine":  {Path: dir + "/tiproxy@mine/control.sock"},
-		"other": {Path: "/run/tiproxy@other/control.sock", Unit: "tiproxy@other"},
+		"":                 {Path: dir + "/tiproxy/control.sock"},
+		"mine":             {Path: dir + "/tiproxy@mine/control.sock"},
+		"other":            {Path: "/run/tiproxy@other/control.sock", Unit: "tiproxy@other"},
+		"inetd-www-80-tcp": {Path: "/run/tiproxy@inetd-www-80-tcp/control.sock", Unit: "tiproxy-inetd@www-80-tcp"},
 	} {
 		if got := Find(instance); got != want {
 			t.Errorf("%q: %+v, want %+v", instance, got, want)

@@ -33,6 +33,7 @@ type unit struct {
 	state string    // ActiveState: "active", "failed" and so on
 	sub   string    // SubState: the socket's "listening", for example
 	since time.Time // the last change of the two; zero: none since boot
+	file  string    // UnitFileState: "enabled", "generated" and so on
 }
 
 // Asleep answers since when a tiproxy sleeps ("tiproxy", or "tiproxy@shop"); zero
@@ -76,6 +77,7 @@ func look(ctx context.Context, conn *dbus.Conn, name string) (unit, error) {
 	if usec, _ := all["StateChangeTimestamp"].(uint64); usec != 0 {
 		u.since = time.UnixMicro(int64(usec))
 	}
+	u.file, _ = all["UnitFileState"].(string)
 	return u, nil
 }
 
@@ -97,6 +99,8 @@ func judge(socket, service unit) (since time.Time, err error) {
 		return since, fmt.Errorf("%s cannot be loaded (%s): see systemctl status %s", socket.name, socket.load, socket.name)
 	case socket.state == "failed":
 		return since, fmt.Errorf("%s has failed: see systemctl status %s", socket.name, socket.name)
+	case socket.state != "active" && socket.file == "generated": // by tiproxy-inetd's generator; it cannot be enabled
+		return since, fmt.Errorf("%s does not listen; run: systemctl start %s", socket.name, socket.name)
 	case socket.state != "active":
 		return since, fmt.Errorf("%s does not listen; run: systemctl enable --now %s", socket.name, socket.name)
 	}

@@ -19,24 +19,25 @@ import (
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.Local)
 
 func TestJudge(t *testing.T) {
-	listening := unit{"t.socket", "loaded", "active", "listening", noon}
-	resting := unit{"t.service", "loaded", "inactive", "dead", time.Time{}}
+	listening := unit{"t.socket", "loaded", "active", "listening", noon, ""}
+	resting := unit{"t.service", "loaded", "inactive", "dead", time.Time{}, ""}
 	for _, c := range []struct {
 		name            string
 		socket, service unit
 		want            string // in the error; "": it sleeps
 	}{
 		{"sleeps", listening, resting, ""},
-		{"sleeps, and systemd has not noticed yet", unit{"t.socket", "loaded", "active", "running", noon}, resting, ""},
-		{"failed", listening, unit{"t.service", "loaded", "failed", "failed", noon}, "t.service has failed: see journalctl -u t.service"},
-		{"fails again and again", listening, unit{"t.service", "loaded", "activating", "auto-restart", noon}, "t.service fails, and systemd tries again: see journalctl"},
-		{"starts", listening, unit{"t.service", "loaded", "activating", "start", noon}, "t.service is activating (start): ask again"},
-		{"runs", listening, unit{"t.service", "loaded", "active", "running", noon}, "t.service is active (running): ask again"},
-		{"not installed", unit{"t.socket", "not-found", "inactive", "dead", noon}, resting, "t.socket is not installed"},
-		{"masked", unit{"t.socket", "masked", "inactive", "dead", noon}, resting, "systemctl unmask t.socket"},
-		{"wrong unit file", unit{"t.socket", "bad-setting", "inactive", "dead", noon}, resting, "cannot be loaded (bad-setting)"},
-		{"failed socket", unit{"t.socket", "loaded", "failed", "failed", noon}, resting, "t.socket has failed: see systemctl status t.socket"},
-		{"not enabled", unit{"t.socket", "loaded", "inactive", "dead", noon}, resting, "systemctl enable --now t.socket"},
+		{"sleeps, and systemd has not noticed yet", unit{"t.socket", "loaded", "active", "running", noon, ""}, resting, ""},
+		{"failed", listening, unit{"t.service", "loaded", "failed", "failed", noon, ""}, "t.service has failed: see journalctl -u t.service"},
+		{"fails again and again", listening, unit{"t.service", "loaded", "activating", "auto-restart", noon, ""}, "t.service fails, and systemd tries again: see journalctl"},
+		{"starts", listening, unit{"t.service", "loaded", "activating", "start", noon, ""}, "t.service is activating (start): ask again"},
+		{"runs", listening, unit{"t.service", "loaded", "active", "running", noon, ""}, "t.service is active (running): ask again"},
+		{"not installed", unit{"t.socket", "not-found", "inactive", "dead", noon, ""}, resting, "t.socket is not installed"},
+		{"masked", unit{"t.socket", "masked", "inactive", "dead", noon, ""}, resting, "systemctl unmask t.socket"},
+		{"wrong unit file", unit{"t.socket", "bad-setting", "inactive", "dead", noon, ""}, resting, "cannot be loaded (bad-setting)"},
+		{"failed socket", unit{"t.socket", "loaded", "failed", "failed", noon, ""}, resting, "t.socket has failed: see systemctl status t.socket"},
+		{"not enabled", unit{"t.socket", "loaded", "inactive", "dead", noon, ""}, resting, "systemctl enable --now t.socket"},
+		{"of a generator", unit{"t.socket", "loaded", "inactive", "dead", noon, "generated"}, resting, "t.socket does not listen; run: systemctl start t.socket"},
 	} {
 		since, err := judge(c.socket, c.service)
 		switch {
