@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"github.com/tiproxy/tiproxy/config"
 	"github.com/tiproxy/tiproxy/inetd"
 	"github.com/tiproxy/tiproxy/inetd/units"
+	"golang.org/x/sys/unix"
 )
 
 func TestHostOf(t *testing.T) {
@@ -103,11 +105,15 @@ func TestGenerateNeverFailsForWhatItReads(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, f := range []superserver{{inetd: "/dev/zero"}, {inetd: "/missing"}, {inetd: dir}} {
+	pipe, loop := filepath.Join(dir, "pipe"), filepath.Join(dir, "loop")
+	if err := errors.Join(unix.Mkfifo(pipe, 0o600), os.Symlink("loop", loop)); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []superserver{{inetd: "/dev/zero"}, {inetd: "/missing"}, {inetd: dir}, {inetd: pipe}, {inetd: loop}, {xinetd: pipe}, {xinetd: loop}} {
 		if err := f.generate(filepath.Join(dir, "none"), io.Discard); err != nil {
 			t.Error(err)
 		}
-		if notes := f.read().Notes; len(notes) != 1 || !notes[0].Refused || !strings.Contains(notes[0].Why, "cannot read it") {
+		if notes := f.read().Notes; len(notes) != 1 || !notes[0].Refused || !strings.Contains(notes[0].Why, "cannot read ") {
 			t.Errorf("%+v: got notes %v", f, notes)
 		}
 	}
