@@ -22,15 +22,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inetdCommand is of the package tiproxy-inetd, whose manual has it.
+// inetdCommand is for those who had inetd; tiproxy-inetd(8) tells all of it.
 func inetdCommand() *cobra.Command {
 	var f superserver
 	cmd := &cobra.Command{
-		Use:    "inetd",
-		Short:  "Take over the services of inetd and xinetd",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE:   func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:   "inetd COMMAND",
+		Short: "Take over the services of inetd and xinetd",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&f.inetd, "inetd", "", "read `FILE`, and of the machine's own only what --xinetd says")
@@ -44,7 +43,7 @@ func inetdCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use:   "generate NORMAL-DIR EARLY-DIR LATE-DIR",
-			Short: "Write the units, as a generator of systemd's",
+			Short: "Write the units and configurations of the services, as a generator of systemd's",
 			Args:  cobra.ExactArgs(3),
 			RunE: func(cmd *cobra.Command, dirs []string) error {
 				return exitWith(exitFailed, f.generate(dirs[0], cmd.ErrOrStderr()))

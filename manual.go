@@ -34,7 +34,7 @@ func writeManual(root *cobra.Command, dir string) error {
 		return err
 	}
 	known := map[string]map[string]string{
-		"tiproxy.8": aboutCommands(root), "tiproxy.conf.5": aboutSettings(), "tiproxy.7": aboutEvents(),
+		"tiproxy.8": aboutCommands(root), "tiproxy-inetd.8": aboutInetd(root), "tiproxy.conf.5": aboutSettings(), "tiproxy.7": aboutEvents(),
 	}
 	for _, page := range man.Pages() {
 		text, err := page.Write(man.Head{Date: date, Version: version}, known[page.File()])
@@ -80,7 +80,7 @@ func aboutCommands(root *cobra.Command) map[string]string {
 			continue
 		}
 		synopsis += cmd.UseLine() + "\n"
-		texts[cmd.CommandPath()] = item(sentence(cmd.Short), literal(cmd.UseLine())) + aboutFlagsOf(cmd)
+		texts[cmd.CommandPath()] = aboutCommand(cmd)
 	}
 	texts["synopsis"] = synopsis + "```\n"
 	statuses := ""
@@ -91,7 +91,27 @@ func aboutCommands(root *cobra.Command) map[string]string {
 	return texts
 }
 
-// aboutFlags is an item for each flag of tiproxy's.
+// aboutInetd is what stands in a page of its own.
+func aboutInetd(root *cobra.Command) map[string]string {
+	texts := map[string]string{}
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "inetd" {
+			continue
+		}
+		texts["flags"] = aboutFlags(cmd.PersistentFlags())
+		for _, c := range cmd.Commands() {
+			texts[c.CommandPath()] = aboutCommand(c)
+		}
+	}
+	return texts
+}
+
+// aboutCommand is an item for a command.
+func aboutCommand(cmd *cobra.Command) string {
+	return item(sentence(cmd.Short), literal(cmd.UseLine())) + aboutFlagsOf(cmd)
+}
+
+// aboutFlags is an item for each flag.
 func aboutFlags(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	flags.VisitAll(func(f *pflag.Flag) {

@@ -45,7 +45,7 @@ type Page struct {
 
 // Pages are all of them.
 func Pages() []Page {
-	return []Page{{"tiproxy", "7"}, {"tiproxy", "8"}, {"tiproxy.conf", "5"}}
+	return []Page{{"tiproxy", "7"}, {"tiproxy", "8"}, {"tiproxy-inetd", "8"}, {"tiproxy.conf", "5"}}
 }
 
 // File is how its file is called.
