@@ -105,7 +105,7 @@ var rules = []rule{
 // packages are all of ours: a new one has to be put under the rules.
 var packages = []string{
 	"main", "access", "activation", "config", "control", "demo", "gate", "hook", "inetd", "inetd/builtin", "inetd/units", "man", "metrics", "observe", "proxy", "relay", "sockaddr", "supervisor", "top", "wake",
-	"internal/epoll", "internal/proxyhdr", "internal/sockdiag", "internal/unitstate",
+	"internal/epoll", "internal/nowait", "internal/proxyhdr", "internal/sockdiag", "internal/unitstate",
 	"bench", "bench/backend", "bench/chart", "bench/load", "bench/peer", "bench/raw", "bench/record", "bench/report", "bench/wire",
 }
 

@@ -1,5 +1,5 @@
-// Package epoll is epoll(7) with an eventfd to wake it, for loops that own raw
-// non-blocking fds.
+// Package epoll is epoll(7) with an eventfd to wake it, and a [Loop] of it, for
+// those who own raw non-blocking fds.
 //
 // The Go runtime has a poller of its own, but a connection in it costs a
 // goroutine, a pollDesc and a net.Conn; with thousands of quiet clients that
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/tiproxy/tiproxy/internal/nowait"
 	"golang.org/x/sys/unix"
 )
 
@@ -80,7 +81,7 @@ func (p *Poller) Delete(fd int) error {
 
 func (p *Poller) control(op, fd int, id uint64, events uint32) error {
 	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
-	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
+	if err := nowait.EpollCtl(p.fd, op, fd, &ev); err != nil {
 		return fmt.Errorf("cannot watch fd %d: %w", fd, err)
 	}
 	return nil

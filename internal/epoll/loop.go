@@ -1,0 +1,224 @@
+package epoll
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Handler is told what happens to files that a Loop watches for it.
+type Handler interface {
+	// Ready runs on the loop, and must not block: all others wait. tag is that
+	// of Watch, events are epoll's.
+	Ready(tag uint8, events uint32)
+}
+
+// Seat is a Handler's place in a Loop. It carries its generation, so that an
+// event of a Handler that has left touches nobody else's. The zero Seat is none.
+type Seat uint64
+
+// Loop is a goroutine that waits for events and runs their handlers, one after
+// the other. All its methods may be called from any goroutine.
+type Loop struct {
+	poll    *Poller
+	stopped chan struct{} // closed when the goroutine has ended
+	spare   []func()      // empty, to be the next orders; owned by the goroutine
+
+	mu     sync.Mutex // guards what follows
+	table  []place    // handlers by slot
+	free   []uint32   // slots without a handler
+	orders []func()   // to be run on the loop
+	late   []func()   // to be called once there is nothing else to do
+	asleep bool       // the goroutine waits, or is about to: who has an order must wake it
+	ending bool       // Stop was called: no order is taken any more
+}
+
+// place is one slot of the table.
+type place struct {
+	h   Handler // nil: free
+	gen uint32  // counts the handlers that were here, from 1
+}
+
+// batch is how many events one epoll_wait may answer.
+const batch = 128
+
+// NewLoop starts a Loop. It fails when fds are exhausted.
+func NewLoop() (*Loop, error) {
+	poll, err := New(batch)
+	if err != nil {
+		return nil, err
+	}
+	l := &Loop{poll: poll, stopped: make(chan struct{})}
+	go l.run()
+	return l, nil
+}
+
+// Enroll gives h a seat, and writes it to s before h can be told anything.
+func (l *Loop) Enroll(h Handler, s *Seat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.free) == 0 {
+		l.free = append(l.free, uint32(len(l.table)))
+		l.table = append(l.table, place{gen: 1})
+	}
+	last := len(l.free) - 1
+	slot := l.free[last]
+	l.free = l.free[:last]
+	p := &l.table[slot]
+	p.h = h
+	*s = Seat(p.gen)<<32 | Seat(slot)<<1
+}
+
+// Retire takes a seat back: its handler is told nothing any more. The files are
+// the caller's to unwatch, or to close.
+func (l *Loop) Retire(s Seat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slot := uint32(s) >> 1
+	p := &l.table[slot]
+	p.h = nil
+	p.gen++
+	l.free = append(l.free, slot)
+}
+
+// Watch has events of fd told to the handler in a seat, with a tag of 0 or 1.
+// A writable socket is told as soon as it is watched for that.
+func (l *Loop) Watch(s Seat, tag uint8, fd int, interest uint32) error {
+	return l.poll.Add(fd, uint64(s)|uint64(tag), interest)
+}
+
+// Unwatch ends that. Closing the last copy of fd does, too.
+func (l *Loop) Unwatch(fd int) { _ = l.poll.Delete(fd) }
+
+// handler finds whom an event is for; nil if it has left meanwhile.
+func (l *Loop) handler(id uint64) Handler {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.table[uint32(id)>>1]
+	if p.gen != uint32(id>>32) {
+		return nil
+	}
+	return p.h
+}
+
+// Each calls f for all handlers; it is itself called on the loop.
+func (l *Loop) Each(f func(Handler)) {
+	l.mu.Lock()
+	all := make([]Handler, 0, len(l.table)-len(l.free))
+	for _, p := range l.table {
+		if p.h != nil {
+			all = append(all, p.h)
+		}
+	}
+	l.mu.Unlock()
+	for _, h := range all {
+		f(h)
+	}
+}
+
+// Do has f run on the loop soon, after what was ordered before; false: not at
+// all, since the loop was stopped. While the loop is awake that costs no system
+// call.
+func (l *Loop) Do(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending {
+		return false
+	}
+	l.orders = append(l.orders, f)
+	l.rouse()
+	return true
+}
+
+// WhenIdle has f called once the loop has nothing else to do, at once if that is
+// so already. It is for what many events want done, and one call does for all;
+// f may be called by anybody, and on the loop it must not block.
+func (l *Loop) WhenIdle(f func()) {
+	l.mu.Lock()
+	idle := l.asleep || l.ending
+	if !idle {
+		l.late = append(l.late, f)
+	}
+	l.mu.Unlock()
+	if idle {
+		f()
+	}
+}
+
+// rouse wakes the goroutine if it waits; l.mu is held.
+func (l *Loop) rouse() {
+	if l.asleep {
+		l.asleep = false
+		l.poll.Wake()
+	}
+}
+
+// Stop ends the loop once the orders given so far are run.
+func (l *Loop) Stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ending = true
+	l.rouse()
+}
+
+// Stopped is closed when the loop has ended.
+func (l *Loop) Stopped() <-chan struct{} { return l.stopped }
+
+func (l *Loop) run() {
+	defer close(l.stopped)
+	defer l.poll.Close()
+	defer l.awake(true) // there are no orders any more
+	var events []Event
+	for l.obey() {
+		var err error
+		if events, _, err = l.poll.Wait(events[:0], l.patience()); err != nil {
+			panic(fmt.Errorf("the loop's own fd is broken: %w", err))
+		}
+		l.awake(len(events) == 0)
+		for _, ev := range events {
+			if h := l.handler(ev.ID); h != nil {
+				h.Ready(uint8(ev.ID&1), ev.Events)
+			}
+		}
+	}
+}
+
+// patience is how long to wait for events: not at all if there is something
+// to do.
+func (l *Loop) patience() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.orders) > 0 || len(l.late) > 0 || l.ending {
+		return 0
+	}
+	l.asleep = true
+	return -1
+}
+
+// awake follows a wait. If nothing has happened, it is the time for what is late.
+func (l *Loop) awake(idle bool) {
+	l.mu.Lock()
+	l.asleep = false
+	var late []func()
+	if idle && len(l.orders) == 0 {
+		late, l.late = l.late, nil
+	}
+	l.mu.Unlock()
+	for _, f := range late {
+		f()
+	}
+}
+
+// obey runs the orders given so far, and tells whether the loop goes on. Those
+// that they give in turn come after the next events.
+func (l *Loop) obey() bool {
+	l.mu.Lock()
+	orders, ending := l.orders, l.ending
+	l.orders = l.spare
+	l.mu.Unlock()
+	for _, f := range orders {
+		f()
+	}
+	clear(orders)
+	l.spare = orders[:0]
+	return !ending
+}

@@ -1,0 +1,187 @@
+package epoll
+
+import (
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func newLoop(t *testing.T) *Loop {
+	t.Helper()
+	l, err := NewLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Stop(); <-l.Stopped() })
+	return l
+}
+
+// on runs f on the loop, and returns when it has.
+func (l *Loop) on(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	if !l.Do(func() { f(); close(done) }) {
+		t.Fatal("the loop has ended")
+	}
+	<-done
+}
+
+// told is a Handler that passes on what it is told.
+type told chan [2]uint32
+
+func (c told) Ready(tag uint8, events uint32) { c <- [2]uint32{uint32(tag), events} }
+
+func pair(t *testing.T) (ours, theirs int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fds[0]); unix.Close(fds[1]) })
+	return fds[0], fds[1]
+}
+
+func TestLoopTellsHandlers(t *testing.T) {
+	l := newLoop(t)
+	a, atA := pair(t)
+	b, atB := pair(t)
+	h := make(told, 10)
+	var s Seat
+	l.Enroll(h, &s)
+	for tag, fd := range []int{a, b} {
+		if err := l.Watch(s, uint8(tag), fd, In|Edge); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for tag, fd := range []int{atA, atB} {
+		if _, err := unix.Write(fd, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-h; got[0] != uint32(tag) || got[1]&In == 0 {
+			t.Errorf("got %v, want tag %d and In", got, tag)
+		}
+	}
+}
+
+// An event of a handler that has retired is nobody's, though another has its
+// place by then.
+func TestLoopKnowsGenerations(t *testing.T) {
+	l := newLoop(t)
+	fd, there := pair(t)
+	before, after := make(told, 10), make(told, 10)
+	var first, second Seat
+	l.on(t, func() {
+		l.Enroll(before, &first)
+		if err := l.Watch(first, 0, fd, In|Edge); err != nil {
+			t.Error(err)
+		}
+		_, _ = unix.Write(there, []byte("x")) // the event is there before the seat changes hands
+		l.Retire(first)
+		l.Enroll(after, &second)
+	})
+	l.on(t, func() {}) // comes after the events of one wait
+	l.on(t, func() {})
+	if uint32(first) != uint32(second) || first == second {
+		t.Errorf("seats %x and %x, want one place in two generations", first, second)
+	}
+	if len(before)+len(after) != 0 {
+		t.Errorf("told %d times the one who had left, %d times the one who had not asked", len(before), len(after))
+	}
+	l.Unwatch(fd)
+	if err := l.Watch(second, 0, fd, In|Edge); err != nil {
+		t.Fatal(err)
+	}
+	<-after
+}
+
+// Orders keep their order, also those that orders give, and events come between
+// them.
+func TestLoopObeys(t *testing.T) {
+	l := newLoop(t)
+	var got []int
+	done := make(chan struct{})
+	l.on(t, func() {
+		l.Do(func() { got = append(got, 1); l.Do(func() { got = append(got, 3); close(done) }) })
+		l.Do(func() { got = append(got, 2) })
+	})
+	<-done
+	if !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("they ran as %v", got)
+	}
+}
+
+// What is late comes after all orders, even those that come while it waits; once
+// for each call. A loop that sleeps has nothing else to do.
+func TestLoopWhenIdle(t *testing.T) {
+	l := newLoop(t)
+	var got []string
+	late := make(chan struct{})
+	rounds := 100
+	var again func()
+	again = func() {
+		if rounds--; rounds > 0 {
+			l.Do(again)
+			return
+		}
+		got = append(got, "orders")
+	}
+	l.on(t, func() {
+		l.WhenIdle(func() { got = append(got, "late"); close(late) })
+		again()
+	})
+	<-late
+	if !slices.Equal(got, []string{"orders", "late"}) {
+		t.Errorf("it went %v", got)
+	}
+	called := false
+	for !called { // it may not have fallen asleep yet
+		done := make(chan struct{})
+		l.WhenIdle(func() { close(done) })
+		<-done
+		called = true
+	}
+}
+
+// An order wakes a loop that sleeps, and costs no wake-up while it is awake.
+func TestLoopIsWokenOnceOnly(t *testing.T) {
+	l := newLoop(t)
+	wakes := func() uint64 { // the counter of the eventfd, which nobody else reads
+		var b [8]byte
+		if _, err := unix.Read(l.poll.wake, b[:]); err != nil {
+			return 0
+		}
+		return uint64(b[0])
+	}
+	l.on(t, func() {
+		_ = wakes()
+		for range 100 {
+			l.Do(func() {})
+		}
+		if n := wakes(); n != 0 {
+			t.Errorf("woken %d times while it was awake", n)
+		}
+	})
+}
+
+func TestLoopThatHasStopped(t *testing.T) {
+	l, err := NewLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := false
+	l.Do(func() { ran = true })
+	l.Stop()
+	<-l.Stopped()
+	if !ran {
+		t.Error("an order from before the stop was not run")
+	}
+	if l.Do(func() {}) {
+		t.Error("it takes an order")
+	}
+	late := false
+	l.WhenIdle(func() { late = true })
+	if !late {
+		t.Error("what waits for it to be idle waits for ever")
+	}
+}

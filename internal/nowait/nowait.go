@@ -1,0 +1,84 @@
+// Package nowait makes system calls that never wait, without telling the Go
+// scheduler.
+//
+// The scheduler has to hear of calls that may block, so that somebody else gets
+// the CPU; that costs about as much as a small call itself, and now and then a
+// thread is woken for it. A non-blocking socket does not block. Nothing here may
+// be used on a file that does.
+package nowait
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read reads once; 0 and nil are the end.
+func Read(fd int, p []byte) (int, error) {
+	return retried(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+}
+
+// Write writes once, as much as there is room for.
+func Write(fd int, p []byte) (int, error) {
+	return retried(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+}
+
+// retried makes a call that a signal may interrupt.
+func retried(call, a, b, c uintptr) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall(call, a, b, c)
+		if errno == 0 {
+			return int(n), nil
+		}
+		if errno != unix.EINTR {
+			return -1, errno
+		}
+	}
+}
+
+// Shutdown ends one direction of a socket, or both (shutdown(2)).
+func Shutdown(fd, how int) error { return done(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how), 0) }
+
+// Close closes a file. A socket must not linger (SO_LINGER, socket(7)).
+func Close(fd int) { _ = done(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+
+func done(call, a, b, c uintptr) error {
+	if _, _, errno := unix.RawSyscall(call, a, b, c); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// SetInt sets an option of a socket (setsockopt(2)).
+func SetInt(fd, level, option, value int) error {
+	v := int32(value)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// Poll looks whether one of the events has happened to a file, and answers those
+// that have, errors and hang-ups always among them (poll(2)); 0: none, or it
+// cannot be known.
+func Poll(fd int, events int16) int16 {
+	p := unix.PollFd{Fd: int32(fd), Events: events}
+	var none unix.Timespec
+	_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&none)), 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return p.Revents
+}
+
+// EpollCtl changes what an epoll instance watches (epoll_ctl(2)).
+func EpollCtl(instance, op, fd int, event *unix.EpollEvent) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(instance), uintptr(op), uintptr(fd),
+		uintptr(unsafe.Pointer(event)), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
