@@ -1,6 +1,6 @@
 // Package relay moves the bytes between the two sockets of a session.
 //
-// A few epoll loops, one for each CPU, own the raw non-blocking fds of all
+// A few epoll loops, one for two CPUs, own the raw non-blocking fds of all
 // sessions. No goroutine, buffer or pipe belongs to a quiet session: it costs
 // two fds and a few hundred bytes.
 //
@@ -37,6 +37,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tiproxy/tiproxy/internal/epoll"
+	"github.com/tiproxy/tiproxy/internal/nowait"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,7 +72,9 @@ func (s Side) other() Side { return s ^ 1 }
 
 // Options of a Relay. The zero value is good.
 type Options struct {
-	// Loops is the number of event loops; 0: one for each CPU that Go uses.
+	// Loops is the number of event loops; 0: half as many as the CPUs that Go
+	// uses. The other half is for those who make the bytes and take them: with
+	// a loop for each CPU they get in each other's way.
 	Loops int
 	// HalfClosed is how long B may be silent after A has said all, before the
 	// session is cut; 0: for ever. It may be computing the answer.
@@ -98,7 +102,7 @@ type Result struct {
 func New(o Options) (*Relay, error) {
 	n := o.Loops
 	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
+		n = max(runtime.GOMAXPROCS(0)/2, 1)
 	}
 	r := &Relay{}
 	for range n {
@@ -108,7 +112,6 @@ func New(o Options) (*Relay, error) {
 			return nil, fmt.Errorf("cannot start the relay: %w", err)
 		}
 		r.loops = append(r.loops, l)
-		go l.run()
 	}
 	return r, nil
 }
@@ -129,7 +132,7 @@ func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error)
 	for _, fd := range [2]int{a, b} {
 		// A byte sent as urgent would otherwise vanish from the stream
 		// (tcp(7)); telnet and ftp send such. Other families refuse: fine.
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+		_ = nowait.SetInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	}
 	l := r.loops[int(r.next.Add(1))%len(r.loops)]
 	s := &Session{loop: l, fd: [2]int32{int32(a), int32(b)}, done: done}
@@ -148,10 +151,10 @@ func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error)
 func (r *Relay) Ping(ctx context.Context) error {
 	for _, l := range r.loops {
 		answer := make(chan struct{})
-		l.order(func() { close(answer) })
+		l.Do(func() { close(answer) })
 		select {
 		case <-answer:
-		case <-l.stopped:
+		case <-l.Stopped():
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -159,13 +162,25 @@ func (r *Relay) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Home is one of the loops, for other files of the process: who accepts and
+// connects there saves the way between two threads.
+func (r *Relay) Home() *epoll.Loop { return r.loops[0].Loop }
+
+// Sever has all sessions cut soon, with a reset; Join fails from now on.
+func (r *Relay) Sever() {
+	for _, l := range r.loops {
+		l.sever()
+	}
+}
+
 // Close cuts all sessions with a reset, calls their done, and ends the loops.
 func (r *Relay) Close() {
+	r.Sever()
 	for _, l := range r.loops {
-		l.stop()
+		l.Stop()
 	}
 	for _, l := range r.loops {
-		<-l.stopped
+		<-l.Stopped()
 	}
 }
 
@@ -177,11 +192,10 @@ type Session struct {
 	quiet *silence         // nil: no clock has to run; written by Join, then owned by the loop
 	moved [2]atomic.Uint64 // bytes delivered from A and from B; written by the loop
 	fd    [2]int32         // the sockets; written by Join
-	slot  uint32           // place in the loop's table; written by join
-	gen   uint32           // generation of that place; written by join
+	seat  epoll.Seat       // with the loop; written by join
 	gone  bool             // B has closed entirely; owned by the loop
 	ended bool             // done was called; owned by the loop
-	queue bool             // stands in loop.again; owned by the loop
+	queue bool             // goOn is ordered; owned by the loop
 }
 
 // Counts tells the bytes delivered so far from A to B and from B to A.
@@ -192,7 +206,7 @@ func (s *Session) Counts() (fromA, fromB uint64) {
 // Gone tells that the process behind B is no more, so that nobody can read
 // what A may still send. The session ends once all that B sent is delivered.
 func (s *Session) Gone() {
-	s.loop.order(func() {
+	s.loop.Do(func() {
 		if !s.ended {
 			s.gone = true
 			s.pump()
@@ -203,7 +217,7 @@ func (s *Session) Gone() {
 // Cut ends the session soon, with a FIN to both sides, or with a reset; its
 // Result has ErrCut. A session that ended already is left alone.
 func (s *Session) Cut(reset bool) {
-	s.loop.order(func() {
+	s.loop.Do(func() {
 		if reset {
 			s.abort(ErrCut, A)
 		} else {
@@ -216,5 +230,5 @@ func (s *Session) Cut(reset bool) {
 // orderly end (socket(7), SO_LINGER with zero seconds).
 func closeReset(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	unix.Close(fd)
+	nowait.Close(fd)
 }

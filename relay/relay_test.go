@@ -499,7 +499,7 @@ func TestBulkFlowBorrowsAPipe(t *testing.T) {
 		t.Fatalf("got %d bytes, %v", n, err)
 	}
 	pool := make(chan [2]int)
-	r.loops[0].order(func() { pool <- [2]int{len(r.loops[0].pipes.idle), r.loops[0].pipes.lent} })
+	r.loops[0].Do(func() { pool <- [2]int{len(r.loops[0].pipes.idle), r.loops[0].pipes.lent} })
 	if got := <-pool; got != [2]int{1, 0} {
 		t.Errorf("pipes idle and lent: %v, want one that was lent and came back", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/internal/epoll"
+	"github.com/tiproxy/tiproxy/internal/nowait"
 	"golang.org/x/sys/unix"
 )
 
@@ -69,10 +70,18 @@ func (s *Session) pump() {
 		s.finish(ErrGone, B)
 	case more && !s.queue:
 		s.queue = true
-		s.loop.again = append(s.loop.again, s)
+		s.loop.Do(s.goOn)
 	}
 	if !s.ended && (s.quiet != nil || a.shut != b.shut) {
 		s.watchSilence()
+	}
+}
+
+// goOn is the next turn of a session that had more to move than one.
+func (s *Session) goOn() {
+	s.queue = false
+	if !s.ended {
+		s.pump()
 	}
 }
 
@@ -122,7 +131,10 @@ func (s *Session) passEOF(d *direction, from Side) *failure {
 		return nil
 	}
 	d.shut = true
-	err := unix.Shutdown(int(s.fd[from.other()]), unix.SHUT_WR)
+	if s.dir[from.other()].shut {
+		return nil // both are about to be closed, which says the same
+	}
+	err := nowait.Shutdown(int(s.fd[from.other()]), unix.SHUT_WR)
 	if err != nil && err != unix.ENOTCONN { // ENOTCONN: it is gone already
 		return &failure{err, from.other()}
 	}
@@ -137,7 +149,7 @@ func (s *Session) fill(d *direction, from Side) error {
 		return s.fillPipe(d, from)
 	}
 	scratch := s.loop.scratch
-	n, err := readRetry(int(s.fd[from]), scratch)
+	n, err := nowait.Read(int(s.fd[from]), scratch)
 	switch {
 	case err == unix.EAGAIN:
 		d.readable, d.full = false, 0
@@ -185,7 +197,7 @@ func (s *Session) drainInto(d *direction, from Side) (int, error) {
 	if d.pipe != nil && d.pipe.n > 0 {
 		n, err = d.pipe.drain(sink)
 	} else {
-		n, err = writeRetry(sink, d.rest)
+		n, err = nowait.Write(sink, d.rest)
 		d.rest = s.keep(d.rest, max(n, 0))
 	}
 	if err == unix.EAGAIN {
@@ -243,7 +255,7 @@ func (s *Session) watchSilence() {
 	}
 	q.limit = limit
 	if q.timer == nil {
-		q.timer = time.AfterFunc(limit, func() { s.loop.order(s.checkSilence) })
+		q.timer = time.AfterFunc(limit, func() { s.loop.Do(s.checkSilence) })
 	} else {
 		q.timer.Reset(limit)
 	}
@@ -288,13 +300,11 @@ func (s *Session) checkSilence() {
 }
 
 // finish ends the session with a FIN to both sides.
-func (s *Session) finish(err error, from Side) { s.end(err, from, unixClose) }
+func (s *Session) finish(err error, from Side) { s.end(err, from, nowait.Close) }
 
 // abort ends the session with a reset to both sides: the one that failed
 // will not mind, the other must not take it for an orderly end.
 func (s *Session) abort(err error, from Side) { s.end(err, from, closeReset) }
-
-func unixClose(fd int) { unix.Close(fd) }
 
 func (s *Session) end(err error, from Side, closeFD func(int)) {
 	if s.ended {
@@ -311,9 +321,7 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 		}
 		*d = direction{}
 	}
-	s.loop.mu.Lock()
-	s.loop.vacate(s)
-	s.loop.mu.Unlock()
+	s.loop.Retire(s.seat)
 	for _, fd := range s.fd {
 		closeFD(int(fd)) // takes it out of epoll too: nobody else has it open
 	}
@@ -330,22 +338,4 @@ func socketError(fd int32) error {
 		return unix.ECONNRESET
 	}
 	return unix.Errno(n)
-}
-
-func readRetry(fd int, p []byte) (int, error) {
-	for {
-		n, err := unix.Read(fd, p)
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
-func writeRetry(fd int, p []byte) (int, error) {
-	for {
-		n, err := unix.Write(fd, p)
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
 }
