@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/tiproxy/tiproxy/internal/nowait"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,26 +15,49 @@ import (
 // non-blocking. It fails with the kernel's error, or with the cause of ctx's
 // end; EAGAIN is a UNIX listener whose backlog is full, and worth another try.
 func Connect(ctx context.Context, a Addr) (fd int, err error) {
+	fd, connected, err := Begin(a)
+	if err == nil && !connected {
+		return Finish(ctx, fd, a)
+	}
+	return fd, err
+}
+
+// Begin is the part of Connect that takes no waiting. Over loopback, and to a
+// UNIX socket, that is all: connected tells so, else Finish does the rest.
+func Begin(a Addr) (fd int, connected bool, err error) {
 	fd, err = unix.Socket(a.Family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("cannot make a socket: %w", err)
+		return -1, false, fmt.Errorf("cannot make a socket: %w", err)
 	}
 	if a.IsIP() {
 		// A request and its answer must not wait for each other's
 		// acknowledgement (tcp(7), TCP_NODELAY).
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		_ = nowait.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	err = unix.Connect(fd, a.Sockaddr())
 	if err == unix.EINPROGRESS || err == unix.EINTR { // else UNIX: connected, or not
-		switch state(fd) { // over loopback the handshake is done by now
+		switch state(fd) {
 		case unix.POLLOUT:
 			err = nil
 		case 0:
-			fd, err = finish(ctx, fd)
+			return fd, false, nil
 		default:
 			err = pendingError(fd)
 		}
 	}
+	fd, err = checked(fd, a, err)
+	return fd, err == nil, err
+}
+
+// Finish waits for what Begin has begun. It answers another fd, and closes the
+// one that it was given, in any case.
+func Finish(ctx context.Context, fd int, a Addr) (int, error) {
+	fd, err := finish(ctx, fd)
+	return checked(fd, a, err)
+}
+
+// checked answers a socket whose connect has come to its end, or closes it.
+func checked(fd int, a Addr, err error) (int, error) {
 	if err == nil && mayBeSelf(a) && isSelf(fd) {
 		err = unix.ECONNREFUSED
 	}
@@ -76,13 +100,7 @@ func isSettled(fd uintptr) bool { return state(int(fd)) != 0 }
 
 // state is what poll(2) says of a connecting socket: 0 while it is under way,
 // POLLOUT alone when it succeeded, more when it failed.
-func state(fd int) int16 {
-	all := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	if _, err := unix.Poll(all[:], 0); err != nil {
-		return 0
-	}
-	return all[0].Revents
-}
+func state(fd int) int16 { return nowait.Poll(fd, unix.POLLOUT) }
 
 // outcome answers a second fd of a socket whose connect has come to its end.
 func outcome(fd uintptr) (int, error) {
