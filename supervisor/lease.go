@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/tiproxy/tiproxy/sockaddr"
@@ -14,10 +15,63 @@ type Lease struct {
 	released atomic.Bool
 }
 
-// place is where leases lead to.
+// place is where leases lead to. Who asks while somebody else has a lease on it
+// gets one at once, which the owner never hears of: to the machine all of them
+// are used for as long as one is.
+//
+//	leases out = granted by the owner + shared;  shared > 0 only if granted > 0
 type place struct {
 	addrs []sockaddr.Addr
 	child *child // nil: the backend is external
+
+	mu       sync.Mutex
+	granted  int // leases that the owner has granted, and that are not released
+	shared   int // leases beside them
+	sharings int // leases that were shared so far
+}
+
+// lent is how many leases were shared so far; nil is no place.
+func (p *place) lent() int {
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sharings
+}
+
+// grant counts a lease of the owner's.
+func (p *place) grant() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.granted++
+}
+
+// share tells whether there may be one more lease without the owner's doing.
+func (p *place) share() bool {
+	if p.child == nil {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.granted == 0 {
+		return false
+	}
+	p.shared++
+	p.sharings++
+	return true
+}
+
+// giveBack counts a lease out, and tells whether it was one of the owner's.
+func (p *place) giveBack() (granted bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shared > 0 {
+		p.shared--
+		return false
+	}
+	p.granted--
+	return true
 }
 
 // Addresses tells where to connect, the first to be tried first. They are
@@ -59,7 +113,7 @@ func (l *Lease) Recycle(reason string) {
 
 // Release gives the lease back; a second call does nothing.
 func (l *Lease) Release() {
-	if l.released.CompareAndSwap(false, true) && l.at.child != nil {
+	if l.released.CompareAndSwap(false, true) && l.at.child != nil && l.at.giveBack() {
 		l.s.send(released{l.at.child.gen})
 	}
 }

@@ -91,12 +91,18 @@ func newOwner(s *Supervisor) *owner {
 // run serves the inbox until the backend was shut down.
 func (o *owner) run() {
 	defer close(o.done)
+	defer o.inbox.close()
 	defer o.forker.stop()
 	if o.cfg.Preload {
 		o.input(preload{})
 	}
-	for !(o.m.closing && o.m.state == Stopped) {
-		o.take(<-o.inbox)
+	for {
+		for _, in := range o.inbox.take() {
+			o.take(in)
+			if o.m.closing && o.m.state == Stopped {
+				return
+			}
+		}
 	}
 }
 
@@ -178,6 +184,7 @@ func (o *owner) input(in any, tell ...Event) {
 			o.timer.Stop()
 		case grant:
 			o.answer(do.n, func() *Lease {
+				o.child.place.grant()
 				return &Lease{s: o.Supervisor, at: &o.child.place}
 			})
 		case dismiss:
@@ -284,7 +291,7 @@ func (o *owner) launched(in launch) {
 	}
 	o.child = in.child
 	o.status.Lock()
-	o.status.PID, o.status.tree, o.status.Text = in.child.pid, in.child.tree, ""
+	o.status.PID, o.status.tree, o.status.place, o.status.Text = in.child.pid, in.child.tree, &in.child.place, ""
 	o.status.Starts++
 	o.status.Unlock()
 	o.emit(LaunchEvent{in.gen, in.child.pid, in.child.argv})
@@ -346,5 +353,11 @@ func (o *owner) publish() {
 	o.status.Generation, o.status.Leases, o.status.Ready = o.m.gen, o.m.given, time.Time{}
 	if o.child != nil {
 		o.status.Ready = o.readyAt
+	}
+	// Who counts each lease, or looks at the memory after each, has to hear of each.
+	if o.m.state == Ready && o.cfg.RecycleConnections == 0 && o.cfg.RecycleMemory == 0 {
+		o.shared.Store(&o.child.place)
+	} else {
+		o.shared.Store(nil)
 	}
 }

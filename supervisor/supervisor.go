@@ -42,6 +42,7 @@ import (
 	"math"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tiproxy/tiproxy/sockaddr"
@@ -142,15 +143,17 @@ type Config struct {
 // goroutine.
 type Supervisor struct {
 	cfg    Config
-	inbox  chan any      // inputs of the machine, and requests; read by the owner
-	done   chan struct{} // closed when the owner has ended
-	forker *forker       // starts the children
-	groups *cgroup       // our delegated cgroup; nil: none
-	events sync.Mutex    // serialises cfg.Events: output comes from other goroutines
-	status struct {      // what Status answers
+	inbox  *inbox                // inputs of the machine, and requests; read by the owner
+	shared atomic.Pointer[place] // of a child that is ready, whose leases may be shared; nil: none; written by the owner
+	done   chan struct{}         // closed when the owner has ended
+	forker *forker               // starts the children
+	groups *cgroup               // our delegated cgroup; nil: none
+	events sync.Mutex            // serialises cfg.Events: output comes from other goroutines
+	status struct {              // what Status answers
 		sync.Mutex
 		Status
-		tree *tree // of the running child; nil: none
+		tree  *tree  // of the running child; nil: none
+		place *place // of the child that was launched last; nil: none was
 	}
 }
 
@@ -173,10 +176,13 @@ func New(cfg Config) (*Supervisor, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, fmt.Errorf("cannot supervise: %w", err)
 	}
-	s := &Supervisor{cfg: cfg, inbox: make(chan any), done: make(chan struct{})}
+	s := &Supervisor{cfg: cfg, inbox: newInbox(), done: make(chan struct{})}
 	s.status.State, s.status.Since = Stopped, time.Now()
 	if s.cfg.external() {
 		s.status.State = External
+		if addr := cfg.Address.Addr(); addr.Family != 0 {
+			s.shared.Store(&place{addrs: []sockaddr.Addr{addr}})
+		}
 		close(s.done)
 		return s, nil
 	}
@@ -260,6 +266,8 @@ func (s *Supervisor) Acquire(ctx context.Context) (*Lease, error) {
 			return nil, ErrShutdown
 		}
 		return lease, nil
+	case <-s.done:
+		return nil, ErrShutdown
 	case <-ctx.Done():
 		s.send(leaver{a})
 		// The answer may have been given before the owner heard of the leaving.
@@ -272,6 +280,16 @@ func (s *Supervisor) Acquire(ctx context.Context) (*Lease, error) {
 		}
 		return nil, context.Cause(ctx)
 	}
+}
+
+// TryAcquire answers a lease at once if somebody else has one on the same
+// backend, or if that is external and needs no resolving; else nil, and Acquire
+// has to be asked.
+func (s *Supervisor) TryAcquire() *Lease {
+	if at := s.shared.Load(); at != nil && at.share() {
+		return &Lease{s: s, at: at}
+	}
+	return nil
 }
 
 // Shutdown stops the backend and starts none any more. It returns when nothing
@@ -313,7 +331,9 @@ func (s *Supervisor) Ping(ctx context.Context) error {
 func (s *Supervisor) Status() Status {
 	s.status.Lock()
 	defer s.status.Unlock()
-	return s.status.Status
+	now := s.status.Status
+	now.Leases += s.status.place.lent()
+	return now
 }
 
 // Memory tells how many bytes the child's tree uses; 0: unknown, or no child.
@@ -341,15 +361,8 @@ func (s *Supervisor) tree() *tree {
 	return s.status.tree
 }
 
-// send hands the owner something; it answers false once the owner has ended.
-func (s *Supervisor) send(in any) bool {
-	select {
-	case s.inbox <- in:
-		return true
-	case <-s.done:
-		return false
-	}
-}
+// send hands the owner something, and answers false once it has ended.
+func (s *Supervisor) send(in any) bool { return s.inbox.put(in) }
 
 // emit tells Events what happened.
 func (s *Supervisor) emit(e Event) {
