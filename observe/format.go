@@ -123,7 +123,7 @@ func facts(e *logrus.Entry) string {
 		if d, is := value.(time.Duration); is {
 			value = short(d)
 		}
-		fmt.Fprintf(&b, " %s=%s", f.label, quoted(clean(fmt.Sprint(value))))
+		b.WriteString(" " + f.label + "=" + quoted(clean(fmt.Sprint(value))))
 	}
 	return b.String()
 }
@@ -140,6 +140,9 @@ func quoted(value string) string {
 // could forge a line or move the cursor: a backend's output, and the path that
 // a client of a UNIX socket is bound to, are theirs to choose.
 func clean(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return s // as nearly always
+	}
 	return strings.Map(func(r rune) rune {
 		if r != '\t' && unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return unicode.ReplacementChar
