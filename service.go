@@ -68,9 +68,7 @@ func (s *service) run() error {
 		defer s.program.Close()
 		context.AfterFunc(now, s.program.Hurry)
 	}
-	if s.proxy, err = proxy.New(s.proxying(observer)); err != nil {
-		return err
-	}
+	s.proxy = proxy.New(s.proxying(observer))
 	if s.noBackend == nil && s.cfg.Backend.Listens() {
 		if s.waker, err = wake.New(s.waking()); err != nil {
 			return err
@@ -137,6 +135,17 @@ func (b backend) Acquire(ctx context.Context) (proxy.Lease, error) {
 		return nil, err // a nil *Lease is no nil Lease
 	}
 	return l, nil
+}
+
+// TryAcquire implements proxy.Backend.
+func (b backend) TryAcquire() proxy.Lease {
+	if b.s.noBackend != nil {
+		return nil
+	}
+	if l := b.s.backend.TryAcquire(); l != nil {
+		return l
+	}
+	return nil // a nil *Lease is no nil Lease
 }
 
 // programs shows the program of each client to the proxy.

@@ -35,9 +35,6 @@ func (s *service) feedWatchdog(ctx context.Context) {
 // answers tells whether all parts do; it waits for them.
 func (s *service) answers(ctx context.Context) bool {
 	parts := []func(context.Context) error{s.relay.Ping}
-	if s.waker == nil { // else nobody accepts
-		parts = append(parts, s.proxy.Ping)
-	}
 	if s.backend != nil {
 		parts = append(parts, s.backend.Ping)
 	}

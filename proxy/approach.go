@@ -9,6 +9,7 @@ import (
 	"github.com/tiproxy/tiproxy/access"
 	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/internal/epoll"
+	"github.com/tiproxy/tiproxy/internal/nowait"
 	"github.com/tiproxy/tiproxy/internal/proxyhdr"
 	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
@@ -72,7 +73,7 @@ func (p *Proxy) deny(c *client, err error) {
 	p.denied++
 	p.mu.Unlock()
 	closeOrderly(int(c.fd))
-	p.cfg.Events(p.account(c, Denied, err))
+	p.teller.tell(p.account(c, Denied, err))
 }
 
 // later has f called once p.mu, which is held, is given back by unlock.
@@ -102,7 +103,10 @@ func (p *Proxy) dismiss(c *client, why error) {
 			c.approach.cause = why // the gate was faster: moved sees to it
 		}
 	case Entering, Hosted:
-		c.approach.leave(why)
+		c.approach.cause = why // join sees to it
+		if leave := c.approach.leave; leave != nil {
+			leave(why)
+		}
 	}
 }
 
@@ -164,42 +168,79 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 		if !c.turn.InLine() { // Before runs for it
 			return
 		}
-		p.later(func() { p.cfg.Events(WaitEvent{Client: c.facts()}) })
+		p.later(func() { p.teller.tell(WaitEvent{Client: c.facts()}) })
 		if text := rules.QueueMessage; len(text) > 0 {
 			_, _ = unix.Write(int(c.fd), text)
 		}
 	}
 }
 
-// letIn starts the goroutine of a client that has its slot.
+// letIn sends a client on that has its slot.
 func (p *Proxy) letIn(c *client) {
-	ctx, leave := context.WithCancelCause(p.hurry)
 	p.move(c, Entering)
-	c.approach.leave = leave
 	c.entered = p.clock()
-	if !c.approach.watched {
-		if err := p.hasLeft(c); err != nil {
-			leave(err)
-			p.conclude(c, err)
-			return
-		}
-		c.approach.clock = time.AfterFunc(soon, func() { p.watchOn(c) })
+	if err := p.hasLeft(c); err != nil {
+		p.conclude(c, err)
+		return
 	}
-	go func() {
-		defer leave(nil)
-		p.cfg.Events(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
-		p.serve(ctx, c)
-	}()
+	p.later(func() { p.pass(c) })
 }
 
 // hasLeft asks the kernel whether a client that is not watched has left, and
 // answers why.
 func (p *Proxy) hasLeft(c *client) error {
-	all := [1]unix.PollFd{{Fd: c.fd, Events: unix.POLLRDHUP}}
-	if _, err := unix.Poll(all[:], 0); err != nil {
+	if c.approach.seat != 0 {
 		return nil
 	}
-	return p.departure(c, uint32(uint16(all[0].Revents)))
+	return p.departure(c, uint32(uint16(nowait.Poll(int(c.fd), unix.POLLRDHUP))))
+}
+
+// pass leads a client to the backend at once if that takes no waiting, else
+// on a goroutine of its own.
+func (p *Proxy) pass(c *client) {
+	p.teller.tell(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
+	if p.cfg.Server != nil {
+		p.detour(c, nil, -1)
+		return
+	}
+	lease := p.cfg.Backend.TryAcquire()
+	if lease == nil {
+		p.detour(c, nil, -1)
+		return
+	}
+	fd, connected, err := sockaddr.Begin(lease.Addresses()[0])
+	if err == nil && connected {
+		err = p.announce(c, fd, p.rules.Load().SendProxy)
+	}
+	switch {
+	case err != nil:
+		lease.Release()
+		p.detour(c, nil, -1)
+	case !connected:
+		p.detour(c, lease, fd)
+	default:
+		lease.Connected()
+		p.join(c, lease, fd)
+	}
+}
+
+// detour starts the goroutine of a client. It may have a lease already, and fd
+// may be on its way to the lease's first address; nil and -1: not so.
+func (p *Proxy) detour(c *client, lease Lease, fd int) {
+	ctx, leave := context.WithCancelCause(p.hurry)
+	p.mu.Lock()
+	c.approach.leave = leave
+	if why := c.approach.cause; why != nil { // it was faster
+		leave(why)
+	}
+	if c.approach.seat == 0 {
+		c.approach.clock = time.AfterFunc(soon, func() { p.watchOn(c) })
+	}
+	p.mu.Unlock()
+	go func() {
+		defer leave(nil)
+		p.serve(ctx, c, lease, fd)
+	}()
 }
 
 // watchOn has a client looked after whose way to the backend takes longer.
@@ -215,7 +256,10 @@ func (p *Proxy) watchOn(c *client) {
 }
 
 // Moved implements gate.Waiter: the wait is over.
-func (c *client) Moved(err error) { go c.door.p.moved(c, err) }
+func (c *client) Moved(err error) {
+	p := c.door.p
+	p.front.loop.Do(func() { p.moved(c, err) })
+}
 
 func (p *Proxy) moved(c *client, err error) {
 	p.mu.Lock()
@@ -237,6 +281,9 @@ func (p *Proxy) moved(c *client, err error) {
 	p.letIn(c)
 }
 
+// Ready implements epoll.Handler: it is told of a client that is watched.
+func (c *client) Ready(_ uint8, events uint32) { c.door.p.lookAfter(c, events) }
+
 // lookAfter decides what it means that a client has spoken or hung up. A reset
 // has left. A close and a half-close look the same, so the bytes decide: who
 // sent something and said that it was all may wait for the answer
@@ -244,11 +291,10 @@ func (p *Proxy) moved(c *client, err error) {
 //
 // Nothing is read for it and no error is fetched of a client that stays: that
 // would eat what the relay has to pass on.
-func (p *Proxy) lookAfter(number uint64, events uint32) {
+func (p *Proxy) lookAfter(c *client, events uint32) {
 	p.mu.Lock()
 	defer p.unlock()
-	c := p.front.waiters[number]
-	if c == nil || c.stage == Ended { // it went on meanwhile
+	if c.approach == nil || c.approach.seat == 0 || c.stage == Ended { // it went on meanwhile
 		return
 	}
 	rules, hungUp := p.rules.Load(), events&(epoll.RdHup|epoll.Hup) != 0

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/tiproxy/tiproxy/gate"
+	"github.com/tiproxy/tiproxy/internal/epoll"
+	"github.com/tiproxy/tiproxy/internal/nowait"
 	"github.com/tiproxy/tiproxy/internal/proxyhdr"
 	"github.com/tiproxy/tiproxy/relay"
 	"github.com/tiproxy/tiproxy/sockaddr"
@@ -29,7 +31,7 @@ const (
 	Announcing              // its PROXY header has not come yet
 	Silent                  // its first byte has not come yet
 	Waiting                 // in the hands of the gate
-	Entering                // has a slot, and a goroutine that connects it
+	Entering                // has a slot, and is being connected
 	Joined                  // with the relay
 	Hosted                  // with a program of its own, or that is being started
 	Ended
@@ -51,8 +53,8 @@ type client struct {
 	prev, next *client       // neighbours in Proxy.clients
 
 	// Under Proxy.mu:
-	session    *relay.Session // nil: not joined yet, or its end was faster; written by join
-	generation uint64         // of its backend, as in Lease; written by join
+	session    *relay.Session // nil: not joined yet; written by relay
+	generation uint64         // of its backend, as in Lease; written by relay
 	fate       fate
 	stage      Stage
 
@@ -72,37 +74,22 @@ const (
 // approach is what a client needs on its way to the backend. All of it is
 // under Proxy.mu.
 type approach struct {
-	pid     int                     // of the program that serves it; 0: none
-	local   sockaddr.Addr           // what it connected to, as its PROXY header says; zero: ask its socket
-	clock   *time.Timer             // of the stages announcing and silent, and until it is watched in entering; nil: none
-	leave   context.CancelCauseFunc // ends the goroutine's work, in the stages entering and hosted
-	cause   error                   // why it left, if the gate let it in at that moment; nil: it did not
-	watched bool                    // by the front
+	pid   int                     // of the program that serves it; 0: none
+	local sockaddr.Addr           // what it connected to, as its PROXY header says; zero: ask its socket
+	clock *time.Timer             // of the stages announcing and silent, and until it is watched in entering; nil: none
+	leave context.CancelCauseFunc // ends the goroutine's work, in the stages entering and hosted; nil: it has none
+	cause error                   // why it is to leave, in stages that cannot see to it at once; nil: it is not
+	seat  epoll.Seat              // with the front's loop, while it is watched; 0: it is not
 }
 
 // serve leads a client that was let in to its program or to the relay, or to the
-// end before that.
-func (p *Proxy) serve(ctx context.Context, c *client) {
+// end before that. What it may have already is as in detour.
+func (p *Proxy) serve(ctx context.Context, c *client, lease Lease, fd int) {
 	if p.cfg.Server != nil {
 		p.host(ctx, c)
 		return
 	}
-	lease, fd, err := p.reach(ctx, c)
-	p.mu.Lock()
-	gone := context.Cause(ctx)
-	if err == nil && gone == nil && !c.approach.watched {
-		gone = p.hasLeft(c)
-	}
-	p.front.unwatch(c)
-	c.approach.stopClock()
-	p.mu.Unlock()
-	if err == nil && gone != nil {
-		// It left as the backend took the connection. Its reset was fetched
-		// from the socket by then, so the relay would see a mere half-close.
-		unix.Close(fd)
-		lease.Release()
-		err = gone
-	}
+	lease, fd, err := p.reach(ctx, c, lease, fd)
 	if err != nil {
 		p.end(c, err)
 		return
@@ -112,20 +99,21 @@ func (p *Proxy) serve(ctx context.Context, c *client) {
 
 // reach connects to the backend. One that refuses may just be restarting, so
 // it is asked for again while the client's patience lasts.
-func (p *Proxy) reach(ctx context.Context, c *client) (Lease, int, error) {
+func (p *Proxy) reach(ctx context.Context, c *client, lease Lease, begun int) (Lease, int, error) {
 	rules := p.rules.Load()
 	if rules.StartTimeout != never {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, rules.StartTimeout, errPatience)
 		defer cancel()
 	}
-	var refusal error
+	var refusal, err error
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
-		lease, err := p.cfg.Backend.Acquire(ctx)
-		if err != nil {
-			return nil, -1, unreached(ctx, err, refusal, rules.StartTimeout)
+		if lease == nil {
+			if lease, err = p.cfg.Backend.Acquire(ctx); err != nil {
+				return nil, -1, unreached(ctx, err, refusal, rules.StartTimeout)
+			}
 		}
-		fd, err := connect(ctx, lease)
+		fd, err := connect(ctx, lease, begun)
 		if err == nil {
 			err = p.announce(c, fd, rules.SendProxy)
 		}
@@ -134,7 +122,7 @@ func (p *Proxy) reach(ctx context.Context, c *client) (Lease, int, error) {
 			return lease, fd, nil
 		}
 		lease.Release()
-		refusal = err
+		lease, begun, refusal = nil, -1, err
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -143,10 +131,16 @@ func (p *Proxy) reach(ctx context.Context, c *client) (Lease, int, error) {
 	}
 }
 
-// connect tries the backend's addresses in order.
-func connect(ctx context.Context, lease Lease) (fd int, err error) {
-	for _, addr := range lease.Addresses() {
-		if fd, err = sockaddr.Connect(ctx, addr); err == nil {
+// connect tries the backend's addresses in order. The first may have been begun
+// with; -1: it was not.
+func connect(ctx context.Context, lease Lease, begun int) (fd int, err error) {
+	for i, addr := range lease.Addresses() {
+		if i == 0 && begun >= 0 {
+			fd, err = sockaddr.Finish(ctx, begun, addr)
+		} else {
+			fd, err = sockaddr.Connect(ctx, addr)
+		}
+		if err == nil {
 			return fd, nil
 		}
 	}
@@ -166,52 +160,62 @@ func (p *Proxy) announce(c *client, fd, version int) error {
 	return err
 }
 
-// join hands both sockets to the relay. From here on the client has no
-// goroutine.
+// join hands both sockets to the relay, unless the client is to leave or has
+// left. From here on it has no goroutine.
 func (p *Proxy) join(c *client, lease Lease, fd int) {
+	p.mu.Lock()
+	why := c.approach.cause
+	if why == nil && c.approach.leave != nil { // on its detour it may have left
+		why = p.hasLeft(c)
+	}
+	p.front.unwatch(c)
+	c.approach.stopClock()
+	if why == nil {
+		if why = p.relay(c, lease, fd); why == nil {
+			p.mu.Unlock()
+			return
+		}
+	} else {
+		// Its reset may have been fetched from the socket by now, so that the
+		// relay would see a mere half-close.
+		nowait.Close(fd)
+	}
+	p.mu.Unlock()
+	lease.Release()
+	p.end(c, why)
+}
+
+// relay is the half of join that begins the session; p.mu is held. If it fails,
+// the relay has closed both sockets.
+func (p *Proxy) relay(c *client, lease Lease, fd int) error {
 	rules := p.rules.Load()
 	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset}
 	if rules.SessionIdle != never {
 		terms.Idle = rules.SessionIdle
 	}
-	p.mu.Lock()
-	c.approach = nil
-	c.generation = lease.Generation()
-	p.move(c, Joined)
-	p.mu.Unlock()
-	s, err := p.cfg.Relay.Join(int(c.fd), fd, terms, func(res relay.Result) {
-		go p.finish(c, lease, res) // the relay's loop must not wait for anybody
-	})
+	client := int(c.fd)
+	c.fd = -1
+	s, err := p.cfg.Relay.Join(client, fd, terms, func(res relay.Result) { p.finish(c, lease, res) })
 	if err != nil {
-		c.fd = -1 // the relay has closed it
-		lease.Release()
-		p.end(c, err)
-		return
+		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if c.stage == Ended {
-		return
-	}
-	c.session = s
+	c.approach, c.session, c.generation = nil, s, lease.Generation()
+	p.move(c, Joined)
 	if c.generation != 0 && c.generation <= p.dead {
 		s.Gone()
 	}
 	if c.generation != 0 && c.generation <= p.severed {
 		s.Cut(false)
 	}
-	if c.fate != noFate {
-		s.Cut(c.fate == kicked || rules.OnLate.Kind == FarewellReset)
-	}
+	return nil
 }
 
-// finish follows the end of a relayed session. The slot goes on before the
-// lease comes back: with IdleStop=0 the backend would else be stopped under
-// those who wait.
+// finish follows the end of a relayed session, on its loop. The slot goes on
+// before the lease comes back: with IdleStop=0 the backend would else be stopped
+// under those who wait.
 func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 	p.mu.Lock()
 	p.move(c, Ended)
-	c.fd = -1
 	fate := c.fate
 	p.mu.Unlock()
 	e := p.account(c, Served, res.Err)
@@ -233,9 +237,11 @@ func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
 		lease.Recycle("a session ran into its time limit (OnTimeout=restart)")
 	}
 	c.turn.Done()
-	lease.Release()
-	p.cfg.Events(e)
-	p.exit(c)
+	p.teller.tell(e)
+	p.front.loop.Do(func() { // after whom Done let in
+		lease.Release()
+		p.exit(c)
+	})
 }
 
 // end sees a client off that never reached the relay. Who moved it to the stage
@@ -256,7 +262,7 @@ func (p *Proxy) end(c *client, why error) {
 		p.rules.Load().seeOff(int(c.fd), why)
 	}
 	c.turn.Done()
-	p.cfg.Events(p.account(c, how, why))
+	p.teller.tell(p.account(c, how, why))
 	p.exit(c)
 }
 

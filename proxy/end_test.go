@@ -105,8 +105,7 @@ func TestQuietConnectionIsNotIdle(t *testing.T) {
 
 // Out of fds: accepting rests, does not spin, and goes on when one is freed.
 func TestOutOfFDs(t *testing.T) {
-	defer func(d time.Duration) { starvedRest = d }(starvedRest)
-	starvedRest = time.Hour // only a freed fd ends the rest
+	set(t, &starvedRest, time.Hour) // only a freed fd ends the rest
 	r := run(t, newBackend(t, echo), gate.NoLimit, 10, nil)
 	in := r.dial(0)
 	exchange(t, in, "in")

@@ -64,7 +64,8 @@ func (p *Proxy) keepAlive(quiet time.Duration) {
 		return
 	}
 	idle := int(min(max(quiet, time.Second), longestKeepAlive) / time.Second)
-	for _, d := range p.doors {
+	for i := range p.doors {
+		d := &p.doors[i]
 		if !d.Addr.IsIP() {
 			continue
 		}

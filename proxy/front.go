@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 
@@ -15,9 +14,6 @@ import (
 // none is freed before: the listener stays readable, so going on would spin.
 var starvedRest = time.Second
 
-// waiterBit tells the ID of a waiting client from the index of a listener.
-const waiterBit = 1 << 63
-
 // rest is why accepting rests: those who come are kept in the kernel's backlog.
 type rest int32
 
@@ -26,39 +22,40 @@ const (
 	restStarved      // fds or memory are exhausted; until one is freed, or a while has passed
 	restSlowed       // Rules.Rate; until the next one may come
 	restFull         // FarewellBacklog; until the line has room
+	restUntold       // too many events are not told yet; until all are
 	anyRest          // is never the reason; ends each of them
 )
 
-// front accepts, and watches those who have not reached the backend yet.
+// front accepts, and watches those who have not reached the backend yet. It
+// lives on the home loop of the relay: its fields belong to that, if nothing
+// else is said.
 type front struct {
 	p       *Proxy
-	poll    *epoll.Poller
-	rate    gate.Rate          // of meter; owned by the goroutine
-	meter   *gate.Meter        // of Rules.Rate; owned by the goroutine
-	waiters map[uint64]*client // by number; those who are watched; under Proxy.mu
-	deaf    chan struct{}      // closed by the goroutine: nobody is accepted any more
-	stopped chan struct{}      // closed by the goroutine when it ends
-	idle    bool               // it went deaf of its own accord; valid once deaf is closed
-
-	stopping atomic.Bool        // go deaf; written by stop
-	ending   atomic.Bool        // end; written by end
-	resting  atomic.Int32       // the rest, noRest while it accepts; written by the goroutine
-	rested   atomic.Bool        // accept again; written by resume
-	pings    chan chan struct{} // to be closed by the goroutine
+	loop    *epoll.Loop
+	rate    gate.Rate     // of meter
+	meter   *gate.Meter   // of Rules.Rate
+	hears   bool          // accepts, or rests; not any more once it is deaf
+	watches int           // clients that are watched; under Proxy.mu
+	deaf    chan struct{} // closed when nobody is accepted any more
+	idle    bool          // it went deaf of its own accord; valid once deaf is closed
+	resting atomic.Int32  // the rest, noRest while it accepts; read by anybody
 }
 
-func newFront(p *Proxy, poll *epoll.Poller) *front {
+func newFront(p *Proxy) *front {
 	return &front{
-		p: p, poll: poll, meter: gate.NewMeter(gate.Rate{}),
-		deaf: make(chan struct{}), stopped: make(chan struct{}), pings: make(chan chan struct{}, 1),
-		waiters: map[uint64]*client{},
+		p: p, loop: p.cfg.Relay.Home(), meter: gate.NewMeter(gate.Rate{}),
+		hears: true, deaf: make(chan struct{}),
 	}
 }
 
 // hear begins to accept, or begins again.
 func (f *front) hear() error {
 	for i := range f.p.doors {
-		if err := f.poll.Add(f.p.doors[i].FD, uint64(i), epoll.In); err != nil {
+		d := &f.p.doors[i]
+		if d.seat == 0 {
+			f.loop.Enroll(d, &d.seat)
+		}
+		if err := f.loop.Watch(d.seat, 0, d.FD, epoll.In); err != nil {
 			return err
 		}
 	}
@@ -67,90 +64,42 @@ func (f *front) hear() error {
 
 // stop has the front go deaf, and returns when it is.
 func (f *front) stop() {
-	f.stopping.Store(true)
-	f.poll.Wake()
+	f.loop.Do(func() { f.goDeaf(false) })
 	<-f.deaf
 }
 
-// end ends the goroutine; nobody is waiting any more.
-func (f *front) end() {
-	f.ending.Store(true)
-	f.poll.Wake()
-	<-f.stopped
-	f.poll.Close()
-}
-
-func (f *front) run() {
-	defer close(f.stopped)
-	var events []epoll.Event
-	hears := true
-	for !f.ending.Load() {
-		var woken bool
-		var err error
-		if events, woken, err = f.poll.Wait(events[:0], -1); err != nil {
-			panic(err) // the poller's own fd is broken
-		}
-		for _, ev := range events {
-			if ev.ID&waiterBit != 0 {
-				f.p.lookAfter(ev.ID&^waiterBit, ev.Events)
-			} else if hears && f.mayAccept() {
-				f.accept(&f.p.doors[ev.ID])
-			}
-		}
-		if woken {
-			f.answer()
-		}
-		if !hears || !woken {
-			continue
-		}
-		if f.rested.Swap(false) && f.resting.Swap(int32(noRest)) != int32(noRest) {
-			_ = f.hear() // it could be heard before
-		}
-		if f.stopping.Load() || f.resting.Load() == int32(noRest) && f.p.isIdle() {
-			hears = false
-			f.goDeaf()
-		}
+// Ready implements epoll.Handler. The listeners are level-triggered: a backlog is
+// told again by the next wait, so that several listeners take turns.
+func (d *door) Ready(uint8, uint32) {
+	if f := d.p.front; f.hears && f.mayAccept() {
+		f.accept(d)
 	}
 }
 
-// ping returns when the goroutine has answered, or with the cause of ctx's end.
-func (f *front) ping(ctx context.Context) error {
-	answer := make(chan struct{})
-	select {
-	case f.pings <- answer:
-		f.poll.Wake()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	select {
-	case <-answer:
-	case <-f.stopped:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
-// answer is the other side of ping.
-func (f *front) answer() {
-	select {
-	case answer := <-f.pings:
-		close(answer)
-	default:
+// leaveIfIdle goes deaf once nobody has been there for IdleExit.
+func (f *front) leaveIfIdle() {
+	if f.resting.Load() == int32(noRest) && f.p.isIdle() {
+		f.goDeaf(true)
 	}
 }
 
 // goDeaf stops accepting. Listeners are only taken out of the poll: what is in
 // their backlog is systemd's, and wakes us again.
-func (f *front) goDeaf() {
+func (f *front) goDeaf(idle bool) {
+	if !f.hears {
+		return
+	}
 	f.unhear()
-	f.idle = !f.stopping.Load()
+	for i := range f.p.doors {
+		f.loop.Retire(f.p.doors[i].seat)
+	}
+	f.hears, f.idle = false, idle
 	close(f.deaf)
 }
 
 func (f *front) unhear() {
 	for i := range f.p.doors {
-		_ = f.poll.Delete(f.p.doors[i].FD)
+		f.loop.Unwatch(f.p.doors[i].FD)
 	}
 }
 
@@ -164,6 +113,13 @@ func (f *front) mayAccept() bool {
 		f.rest(restFull)
 		if !f.p.isFull() { // it has room since: nobody tells that twice
 			f.resume(restFull)
+		}
+		return false
+	}
+	if f.p.teller.isFull() {
+		f.rest(restUntold)
+		if !f.p.teller.isFull() { // it was faster
+			f.resume(restUntold)
 		}
 		return false
 	}
@@ -186,8 +142,7 @@ func (p *Proxy) isFull() bool {
 	return p.gate.Places() <= p.speakers
 }
 
-// accept takes one client. The listeners are level-triggered: a backlog is
-// told again by the next Wait, so that several listeners take turns.
+// accept takes one client.
 func (f *front) accept(d *door) {
 	fd, addr, err := sockaddr.Accept(d.FD)
 	switch err {
@@ -197,7 +152,7 @@ func (f *front) accept(d *door) {
 		}
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 		f.rest(restStarved)
-		f.p.cfg.Events(StarvedEvent{Listener: d.Name, Err: err})
+		f.p.teller.tell(StarvedEvent{Listener: d.Name, Err: err})
 		time.AfterFunc(starvedRest, func() { f.resume(restStarved) })
 	}
 	// Anything else is one connection's own trouble (accept(2), "Error
@@ -210,34 +165,47 @@ func (f *front) rest(why rest) {
 	f.resting.Store(int32(why))
 }
 
-// resume ends a rest of that kind, if there is one.
+// resume ends a rest of that kind, if there is one. Anybody may call it.
 func (f *front) resume(why rest) {
-	if now := rest(f.resting.Load()); now != noRest && (now == why || why == anyRest) {
-		f.rested.Store(true)
-		f.poll.Wake()
+	if f.is(why) {
+		f.loop.Do(func() {
+			if f.hears && f.is(why) {
+				f.resting.Store(int32(noRest))
+				_ = f.hear() // it could be heard before
+				f.leaveIfIdle()
+			}
+		})
 	}
+}
+
+// is tells whether accepting rests for that reason.
+func (f *front) is(why rest) bool {
+	now := rest(f.resting.Load())
+	return now != noRest && (now == why || why == anyRest)
 }
 
 // watch has c looked after when its client speaks or hangs up; p.mu is held.
 func (f *front) watch(c *client) error {
-	if c.approach.watched {
+	a := c.approach
+	if a.seat != 0 {
 		return nil
 	}
 	interest := uint32(epoll.RdHup | epoll.Edge)
 	if c.stage != Waiting && c.stage != Entering { // it has to speak first
 		interest |= epoll.In
 	}
-	c.approach.watched = true
-	f.waiters[c.number] = c
-	return f.poll.Add(int(c.fd), c.number|waiterBit, interest)
+	f.loop.Enroll(c, &a.seat)
+	f.watches++
+	return f.loop.Watch(a.seat, 0, int(c.fd), interest)
 }
 
 // unwatch ends that, before the relay watches the same fd, or it is closed;
 // p.mu is held.
 func (f *front) unwatch(c *client) {
-	if c.approach.watched {
-		c.approach.watched = false
-		delete(f.waiters, c.number)
-		_ = f.poll.Delete(int(c.fd))
+	if a := c.approach; a.seat != 0 {
+		f.loop.Retire(a.seat)
+		f.loop.Unwatch(int(c.fd))
+		a.seat = 0
+		f.watches--
 	}
 }

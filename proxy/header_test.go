@@ -247,8 +247,7 @@ func TestHeaderRequestAndEndAtOnce(t *testing.T) {
 }
 
 func TestSilenceInsteadOfAHeader(t *testing.T) {
-	defer func(d time.Duration) { announcePatience = d }(announcePatience)
-	announcePatience = 20 * time.Millisecond
+	set(t, &announcePatience, 20*time.Millisecond)
 	r := run(t, newBackend(t, echo), 1, 1, announcing(t))
 	c := r.dial(0)
 	io.WriteString(c, "PROXY ")

@@ -69,7 +69,7 @@ func (p *Proxy) endHosted(ctx context.Context, c *client, err error) {
 		e.FailedSide = "backend"
 	}
 	c.turn.Done()
-	p.cfg.Events(e)
+	p.teller.tell(e)
 	p.exit(c)
 }
 

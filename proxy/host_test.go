@@ -121,7 +121,7 @@ func TestHalfCloseIsNoLeavingOnceTheProgramReads(t *testing.T) {
 		close(reading)
 		io.Copy(io.Discard, conn)
 		for range 2 { // what the kernel has told the front by now it has dealt with
-			_ = r.proxy.Ping(ctx)
+			_ = r.cfg.Relay.Ping(ctx)
 		}
 		out <- ctx.Err()
 		_, err := io.WriteString(conn, "answer")

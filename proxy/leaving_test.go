@@ -56,6 +56,9 @@ func (h *hooked) Acquire(ctx context.Context) (Lease, error) {
 	return &hookedLease{l, h.connected}, err
 }
 
+// TryAcquire has clients take the way on which somebody may wait.
+func (h *hooked) TryAcquire() Lease { return nil }
+
 type hookedLease struct {
 	Lease
 	connected func()
@@ -179,7 +182,9 @@ func mustReset(t testing.TB, c net.Conn) {
 
 // The listener's socket hands its options on to those accepted from it.
 func TestKeepAlive(t *testing.T) {
-	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) {
+	b := newBackend(t, echo)
+	b.open = make(chan struct{}) // nobody gets further than to ask for it
+	r := run(t, b, 1, 10, func(c *Config) {
 		c.Listeners = []Listener{listen(t), listenUnix(t)}
 		c.Rules.KeepAlive = time.Hour
 	})
@@ -197,7 +202,7 @@ func TestKeepAlive(t *testing.T) {
 		rules.KeepAlive = tt.quiet
 		r.proxy.Configure(rules)
 		c := r.dial(0)
-		exchange(t, c, "in")
+		await[AdmitEvent](r)
 		for option, want := range map[[2]int]int{
 			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}: tt.idle, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL}: tt.intvl,
 			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT}: probes, {unix.SOL_SOCKET, unix.SO_KEEPALIVE}: tt.on,

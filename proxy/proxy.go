@@ -19,12 +19,12 @@
 //	entering ──▶ hosted ─┬─▶ served, when its program is gone
 //	                     └─▶ unserved: that was not started
 //
-// One goroutine, the front, accepts from all listeners and watches those who
-// have not reached the backend yet; so the order of accepting is the order of
-// the line, whatever listener a client came by. A client has a goroutine only
-// while it is connected to the backend: none while it waits, none while its
-// bytes are relayed. With a Server it keeps it to its end: the program that
-// serves it is heavier by far.
+// The front accepts from all listeners and watches those who have not reached
+// the backend yet. It is one thread of events, on the first loop of the relay, so
+// the order of accepting is the order of the line, whatever listener a client
+// came by. A client has a goroutine only while somebody has to be waited for, who
+// starts the backend or is slow to take the connection. With a Server it keeps it
+// to its end: the program that serves it is heavier by far.
 //
 // Invariants:
 //
@@ -51,10 +51,13 @@ import (
 	"github.com/tiproxy/tiproxy/sockaddr"
 )
 
-// Backend is whom the clients want to reach.
+// Backend is whom the clients want to reach. Its methods but for Acquire, and
+// those of its leases, are called on an event loop: they must not block.
 type Backend interface {
 	// Acquire blocks until the backend can be connected to, or ctx ends.
 	Acquire(ctx context.Context) (Lease, error)
+	// TryAcquire answers nil where Acquire might block.
+	TryAcquire() Lease
 }
 
 // Lease is the right to connect to the backend; it is not stopped meanwhile.
@@ -87,7 +90,9 @@ type Config struct {
 	// nothing is called.
 	Before func(context.Context, Client) error
 
-	// Events is told what happens; it must not block. nil: nobody.
+	// Events is told what happens, in order, by a goroutine that is there for
+	// it. While it blocks events heap up, and at last nobody is accepted any
+	// more; all else goes on. nil: nobody is told.
 	Events func(Event)
 }
 
@@ -96,12 +101,13 @@ const never = time.Duration(1<<63 - 1)
 
 // Proxy serves clients. Serve may be called once.
 type Proxy struct {
-	cfg   Config // Config.Rules are only those of the beginning
-	gate  *gate.Gate
-	front *front
-	doors []door    // the listeners; written by New
-	began time.Time // the zero of clock; written by New
-	rules atomic.Pointer[Rules]
+	cfg    Config // Config.Rules are only those of the beginning
+	gate   *gate.Gate
+	front  *front
+	teller *teller
+	doors  []door    // the listeners; written by New
+	began  time.Time // the zero of clock; written by New
+	rules  atomic.Pointer[Rules]
 
 	mu       sync.Mutex
 	clients  *client       // the list of those not ended; nil: none
@@ -125,7 +131,8 @@ type Proxy struct {
 // door is a listener of a Proxy's, as its clients know it.
 type door struct {
 	Listener
-	p *Proxy
+	p    *Proxy
+	seat epoll.Seat // on the home loop; 0: none yet; written by hear
 }
 
 // Why a client was not served to its end; the events carry one of these or an
@@ -144,31 +151,24 @@ var (
 	ErrStopping       = errors.New("tiproxy is stopping")
 )
 
-// New prepares a Proxy. It fails when fds are exhausted.
-func New(cfg Config) (*Proxy, error) {
+// New prepares a Proxy.
+func New(cfg Config) *Proxy {
 	if cfg.Events == nil {
 		cfg.Events = func(Event) {}
 	}
-	poll, err := epoll.New(64)
-	if err != nil {
-		return nil, fmt.Errorf("cannot accept connections: %w", err)
-	}
 	p := &Proxy{cfg: cfg, began: time.Now()}
 	for _, l := range cfg.Listeners {
-		p.doors = append(p.doors, door{l, p})
+		p.doors = append(p.doors, door{Listener: l, p: p})
 	}
 	p.hurry, p.cut = context.WithCancelCause(context.Background())
-	p.front = newFront(p, poll)
+	p.front = newFront(p)
+	p.teller = newTeller(p.front.loop, cfg.Events, func() { p.front.resume(restUntold) })
 	rules := cfg.Rules
 	p.fill(&rules)
 	p.gate = gate.New(rules.Gate)
 	p.Configure(rules)
-	return p, nil
+	return p
 }
-
-// Ping returns when the goroutine that accepts has answered, while Serve runs,
-// or with the cause of ctx's end.
-func (p *Proxy) Ping(ctx context.Context) error { return p.front.ping(ctx) }
 
 // Gate is the gate of the clients: to be looked at, paused and resumed.
 func (p *Proxy) Gate() *gate.Gate { return p.gate }
@@ -181,14 +181,13 @@ func (p *Proxy) Gate() *gate.Gate { return p.gate }
 // The listeners stay open, but nobody is accepted any more; the Relay is
 // closed unless it was idle.
 func (p *Proxy) Serve(stop, now context.Context) (idle bool, err error) {
+	defer p.teller.close()
 	if err := p.front.hear(); err != nil {
 		return false, fmt.Errorf("cannot accept connections: %w", err)
 	}
 	p.mu.Lock()
 	p.beQuiet()
 	p.mu.Unlock()
-	go p.front.run()
-	defer p.front.end()
 	select {
 	case <-stop.Done():
 		p.front.stop()
@@ -198,6 +197,7 @@ func (p *Proxy) Serve(stop, now context.Context) (idle bool, err error) {
 		return true, nil
 	}
 	p.drain(now)
+	p.cfg.Relay.Close()
 	return false, nil
 }
 
@@ -214,7 +214,7 @@ func (p *Proxy) drain(now context.Context) {
 	p.gate.Close()
 	p.sendHome(Silent)
 	patience := p.rules.Load().Drain
-	p.cfg.Events(DrainEvent{Clients: count, Limit: patience})
+	p.teller.tell(DrainEvent{Clients: count, Limit: patience})
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	select {
@@ -224,8 +224,8 @@ func (p *Proxy) drain(now context.Context) {
 	case <-now.Done():
 	}
 	p.cut(ErrStopping)
-	p.sendHome(Waiting) // those for whom Before runs
-	p.cfg.Relay.Close()
+	p.sendHome(Entering) // and those for whom Before runs
+	p.cfg.Relay.Sever()
 	<-empty
 }
 
@@ -337,7 +337,7 @@ func (p *Proxy) beQuiet() {
 		p.mu.Lock()
 		p.expired = quiet
 		p.mu.Unlock()
-		p.front.poll.Wake()
+		p.front.loop.Do(p.front.leaveIfIdle)
 	})
 }
 

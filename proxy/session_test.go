@@ -130,6 +130,11 @@ func (m *moving) Acquire(ctx context.Context) (Lease, error) {
 	return l, err
 }
 
+func (m *moving) TryAcquire() Lease {
+	l, _ := m.Acquire(context.Background())
+	return l
+}
+
 type deadLease struct{ Lease }
 
 // Addresses has a port that nobody may listen at.

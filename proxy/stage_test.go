@@ -59,6 +59,7 @@ type backend struct {
 	gen      uint64       // told by its leases
 
 	suspected, recycled atomic.Int64 // so often
+	tries               atomic.Int64 // calls of TryAcquire
 }
 
 // newBackend serves each connection with serve, then closes it.
@@ -101,6 +102,16 @@ func (b *backend) Acquire(ctx context.Context) (Lease, error) {
 	b.acquired.Add(1)
 	b.leases.Add(1)
 	return &lease{b: b}, nil
+}
+
+// TryAcquire answers every other time, so that clients take either way.
+func (b *backend) TryAcquire() Lease {
+	if b.open != nil || b.tries.Add(1)%2 == 0 {
+		return nil
+	}
+	b.acquired.Add(1)
+	b.leases.Add(1)
+	return &lease{b: b}
 }
 
 // out is how many leases have not come back.
@@ -157,12 +168,16 @@ func run(t testing.TB, b Backend, limit, line int, change func(*Config)) *runnin
 	return r
 }
 
+// set changes a variable until after the end of a Proxy that is run after that.
+func set[T any](t testing.TB, variable *T, value T) {
+	was := *variable
+	*variable = value
+	t.Cleanup(func() { *variable = was })
+}
+
 func (r *running) serve() {
 	r.t.Helper()
-	p, err := New(r.cfg)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	p := New(r.cfg)
 	stop, stopNow := context.WithCancel(context.Background())
 	now, nowNow := context.WithCancel(context.Background())
 	r.proxy, r.stop, r.now = p, stopNow, nowNow

@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"sync"
+
+	"github.com/tiproxy/tiproxy/internal/epoll"
+)
+
+// mostUntold is how many events may be untold before accepting rests.
+var mostUntold = 4096
+
+// handful is how many events are told at once, though the loop has not come to
+// rest: to wake a goroutine for each would cost as much as a session does.
+const handful = 64
+
+// teller passes events on, in order, on a goroutine of its own. Whoever hears
+// them may have to wait for somebody, as a log does for a journal that is
+// slow or stuck; clients and their bytes must not wait with it.
+type teller struct {
+	loop *epoll.Loop
+	hear func(Event)
+	room func()        // called after there were too many, and none is left
+	work chan struct{} // has one when there is something to tell
+	done chan struct{} // closed when the goroutine has ended
+
+	mu    sync.Mutex
+	queue []Event // not told yet, the first one first
+	full  bool    // somebody was told so; room is to be called
+}
+
+func newTeller(loop *epoll.Loop, hear func(Event), room func()) *teller {
+	t := &teller{loop: loop, hear: hear, room: room, work: make(chan struct{}, 1), done: make(chan struct{})}
+	go t.run()
+	return t
+}
+
+// tell has e told soon; nil ends the goroutine.
+func (t *teller) tell(e Event) {
+	t.mu.Lock()
+	t.queue = append(t.queue, e)
+	n := len(t.queue)
+	t.mu.Unlock()
+	switch n {
+	case 1:
+		t.loop.WhenIdle(t.begin)
+	case handful:
+		t.begin()
+	}
+}
+
+// begin has the goroutine tell what is untold.
+func (t *teller) begin() {
+	select {
+	case t.work <- struct{}{}:
+	default: // it will
+	}
+}
+
+// isFull tells whether too much is untold; then room will be called.
+func (t *teller) isFull() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.queue) >= mostUntold {
+		t.full = true
+	}
+	return t.full
+}
+
+func (t *teller) run() {
+	defer close(t.done)
+	for range t.work {
+		t.mu.Lock()
+		all, full := t.queue, t.full
+		t.queue, t.full = nil, false
+		t.mu.Unlock()
+		for _, e := range all {
+			if e == nil {
+				return
+			}
+			t.hear(e)
+		}
+		if full {
+			t.room()
+		}
+	}
+}
+
+// close returns when all has been told.
+func (t *teller) close() {
+	t.tell(nil)
+	<-t.done
+}
