@@ -149,7 +149,7 @@ func (s *Session) fill(d *direction, from Side) error {
 		return s.fillPipe(d, from)
 	}
 	scratch := s.loop.scratch
-	n, err := nowait.Read(int(s.fd[from]), scratch)
+	n, err := nowait.Recv(int(s.fd[from]), scratch)
 	switch {
 	case err == unix.EAGAIN:
 		d.readable, d.full = false, 0
@@ -197,7 +197,7 @@ func (s *Session) drainInto(d *direction, from Side) (int, error) {
 	if d.pipe != nil && d.pipe.n > 0 {
 		n, err = d.pipe.drain(sink)
 	} else {
-		n, err = nowait.Write(sink, d.rest)
+		n, err = nowait.Send(sink, d.rest)
 		d.rest = s.keep(d.rest, max(n, 0))
 	}
 	if err == unix.EAGAIN {

@@ -13,20 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Read reads once; 0 and nil are the end.
-func Read(fd int, p []byte) (int, error) {
-	return retried(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-}
+// Recv receives once from a socket; 0 and nil are the end. read(2) would do the
+// same by a longer way through the kernel.
+func Recv(fd int, p []byte) (int, error) { return transfer(unix.SYS_RECVFROM, fd, p, 0) }
 
-// Write writes once, as much as there is room for.
-func Write(fd int, p []byte) (int, error) {
-	return retried(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-}
+// Send sends once, as much as there is room for.
+func Send(fd int, p []byte) (int, error) { return transfer(unix.SYS_SENDTO, fd, p, unix.MSG_NOSIGNAL) }
 
-// retried makes a call that a signal may interrupt.
-func retried(call, a, b, c uintptr) (int, error) {
+// transfer makes a call that a signal may interrupt.
+func transfer(call uintptr, fd int, p []byte, flags uintptr) (int, error) {
 	for {
-		n, _, errno := unix.RawSyscall(call, a, b, c)
+		n, _, errno := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 		if errno == 0 {
 			return int(n), nil
 		}

@@ -14,19 +14,19 @@ func TestSocket(t *testing.T) {
 	}
 	a, b := fds[0], fds[1]
 	buf := make([]byte, 10)
-	if n, err := Read(a, buf); n != -1 || err != unix.EAGAIN {
+	if n, err := Recv(a, buf); n != -1 || err != unix.EAGAIN {
 		t.Errorf("nothing there: read %d, %v", n, err)
 	}
 	if got := Poll(a, unix.POLLIN); got != 0 {
 		t.Errorf("nothing there: poll answers %x", got)
 	}
-	if n, err := Write(b, []byte("hello")); n != 5 || err != nil {
+	if n, err := Send(b, []byte("hello")); n != 5 || err != nil {
 		t.Errorf("wrote %d, %v", n, err)
 	}
 	if got := Poll(a, unix.POLLIN); got != unix.POLLIN {
 		t.Errorf("poll answers %x", got)
 	}
-	if n, err := Read(a, buf); n != 5 || err != nil || string(buf[:5]) != "hello" {
+	if n, err := Recv(a, buf); n != 5 || err != nil || string(buf[:5]) != "hello" {
 		t.Errorf("read %q, %v", buf[:5], err)
 	}
 	if err := SetInt(a, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
@@ -38,11 +38,11 @@ func TestSocket(t *testing.T) {
 	if err := Shutdown(b, unix.SHUT_WR); err != nil {
 		t.Error(err)
 	}
-	if n, err := Read(a, buf); n != 0 || err != nil {
+	if n, err := Recv(a, buf); n != 0 || err != nil {
 		t.Errorf("at the end: read %d, %v", n, err)
 	}
 	Close(b)
-	if n, err := Write(a, buf); n != -1 || err != unix.EPIPE {
+	if n, err := Send(a, buf); n != -1 || err != unix.EPIPE {
 		t.Errorf("to nobody: wrote %d, %v", n, err)
 	}
 	Close(a)
