@@ -94,9 +94,9 @@ type fields = logrus.Fields
 func (o *Observer) tell(level logrus.Level, k *Kind, f fields, text string) {
 	f[keyEvent] = k
 	e := logrus.NewEntry(o.log)
-	e.Data, e.Message = f, text
+	e.Data, e.Message, e.Level, e.Time = f, text, level, time.Now()
 	if level <= logrus.InfoLevel {
-		o.recent.add(level, k, message(e))
+		o.recent.add(e)
 	}
 	e.Log(level, text)
 }
