@@ -42,12 +42,12 @@ func TestDocsLinkToWhatIsThere(t *testing.T) {
 
 // columns are where the tables of a page name our settings, from 0.
 var columns = map[string]int{
-	"docs/from-systemd-socket-proxyd.md": 1, "docs/from-xinetd.md": 1, "docs/from-haproxy.md": 1, "docs/from-tcplock.md": 1,
+	"docs/from-systemd-socket-proxyd.md": 1, "docs/from-xinetd.md": 1, "docs/from-inetd.md": 1, "docs/from-haproxy.md": 1, "docs/from-tcplock.md": 1,
 	"docs/from-on-demand.md": 1, "docs/troubles.md": 2, "docs/operation.md": 1,
 }
 
 // directives are systemd's, that the tables name as well.
-var directives = []string{"KeepAlive", "KillMode", "ListenStream", "NoDelay", "PrivateNetwork", "ReadWritePaths", "TimeoutStopSec"}
+var directives = []string{"KeepAlive", "KillMode", "ListenDatagram", "ListenStream", "NoDelay", "PrivateNetwork", "ReadWritePaths", "TimeoutStopSec"}
 
 // What a table tells to set is a setting or a flag, and takes that value.
 func TestDocsNameSettingsThatThereAre(t *testing.T) {
@@ -235,6 +235,27 @@ func TestExampleOfXinetd(t *testing.T) {
 	first.Close()
 	p.await(t, "served ")
 	mustConnect(t, u.addr).mustTalk(t, "hello")
+}
+
+// What the generator makes of the line is what the page says.
+func TestExampleOfInetd(t *testing.T) {
+	t.Parallel()
+	const page = "docs/from-inetd.md"
+	line := regexp.MustCompile(`(?m)^    (\S+ stream .*\n)`).FindStringSubmatch(docs(t)[page])
+	if line == nil {
+		t.Fatal("the page has no line of inetd.conf")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "inetd.conf")
+	must(t, os.WriteFile(file, []byte(line[1]), 0o600))
+	if _, stderr, status := steer(t, dir, "inetd", "generate", "--inetd", file, dir, dir, dir); status != 0 || stderr != "" {
+		t.Fatalf("status %d, %s", status, stderr)
+	}
+	made, err := os.ReadFile(filepath.Join(dir, "tiproxy-inetd", "finger-79-tcp.conf"))
+	must(t, err)
+	if _, conf, _ := strings.Cut(string(made), "\n"); conf != exampleOf(t, page).text {
+		t.Errorf("of the line comes\n%s", conf)
+	}
 }
 
 // Those who come while one is inside wait, and are served in the order of their

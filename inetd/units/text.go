@@ -21,7 +21,7 @@ func socketText(e inetd.Entry, name string) (string, error) {
 	var b strings.Builder
 	b.WriteString(head(e) + "[Unit]\n")
 	fmt.Fprintf(&b, "Description=%s, as inetd had it\n", noSpecifier(fmt.Sprintf("%.60q", e.Name)))
-	b.WriteString("Documentation=man:tiproxy(8)\n")
+	b.WriteString("Documentation=man:tiproxy-inetd(8)\n")
 	if isPlain(e.File) {
 		fmt.Fprintf(&b, "SourcePath=%s\n", noSpecifier(e.File))
 	}
