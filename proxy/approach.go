@@ -204,8 +204,8 @@ func (p *Proxy) pass(c *client) {
 		return
 	}
 	lease := p.cfg.Backend.TryAcquire()
-	if lease == nil {
-		p.detour(c, nil, -1)
+	if lease == nil || !lease.Proven() {
+		p.detour(c, lease, -1)
 		return
 	}
 	fd, connected, err := sockaddr.Begin(lease.Addresses()[0])

@@ -9,6 +9,7 @@ import (
 	"github.com/tiproxy/tiproxy/internal/epoll"
 	"github.com/tiproxy/tiproxy/internal/nowait"
 	"github.com/tiproxy/tiproxy/internal/proxyhdr"
+	"github.com/tiproxy/tiproxy/internal/sockdiag"
 	"github.com/tiproxy/tiproxy/relay"
 	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
@@ -20,6 +21,11 @@ const (
 	// readiness reach us within milliseconds.
 	retryFirst = 2 * time.Millisecond
 	retryMost  = 250 * time.Millisecond
+	// lookFirst and lookMost are the pauses between two looks whether the
+	// backend has accepted a connection. lookLast is the first pause that is
+	// not made: by then, half a second, it is not ending but busy.
+	lookFirst = 100 * time.Microsecond
+	lookLast  = 400 * time.Millisecond
 )
 
 // Stage is how far a client has come.
@@ -114,6 +120,9 @@ func (p *Proxy) reach(ctx context.Context, c *client, lease Lease, begun int) (L
 			}
 		}
 		fd, err := connect(ctx, lease, begun)
+		if err == nil && !lease.Proven() {
+			err = beAccepted(ctx, fd)
+		}
 		if err == nil {
 			err = p.announce(c, fd, rules.SendProxy)
 		}
@@ -145,6 +154,30 @@ func connect(ctx context.Context, lease Lease, begun int) (fd int, err error) {
 		}
 	}
 	return -1, err
+}
+
+// beAccepted waits until the backend has accepted a connection, or closes it, for
+// as long as it may be on its way to its end. A listener that is closed resets
+// those whom nobody accepted; an end in order, or something to read, comes from
+// somebody who has.
+func beAccepted(ctx context.Context, fd int) error {
+	for pause := lookFirst; pause < lookLast; pause *= 2 {
+		accepted, err := sockdiag.Accepted(fd)
+		switch state := nowait.Poll(fd, unix.POLLIN|unix.POLLRDHUP); {
+		case state&unix.POLLERR != 0:
+			unix.Close(fd)
+			return errUnaccepted
+		case accepted || err != nil || state != 0: // what cannot be known is not waited for
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			unix.Close(fd)
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // announce tells the backend who comes, by a PROXY header. It is shorter than

@@ -107,6 +107,8 @@ const (
 var (
 	// errPatience ends the wait for a backend.
 	errPatience = errors.New("patience is over")
+	// errUnaccepted: the backend was on its way to its end.
+	errUnaccepted = errors.New("the backend closed its listener before it accepted the connection")
 	// errBefore: Config.Before failed.
 	errBefore = errors.New("BeforeNext= failed")
 )

@@ -64,6 +64,7 @@ type Backend interface {
 type Lease interface {
 	Generation() uint64         // of the backend's process; they grow; 0: it is not known
 	Addresses() []sockaddr.Addr // the first to be tried first
+	Proven() bool               // the backend takes whoever connects; else that has to be seen
 	Connected()                 // the backend took a connection
 	Suspect()                   // the backend reset it: it may be dying
 	Recycle(reason string)      // the backend is to be replaced

@@ -123,6 +123,7 @@ func (l *lease) Addresses() []sockaddr.Addr {
 	return []sockaddr.Addr{sockaddr.TCP(netip.MustParseAddrPort(l.b.Addr().String()))}
 }
 func (l *lease) Generation() uint64 { return l.b.gen }
+func (l *lease) Proven() bool       { return true }
 func (l *lease) Connected()         {}
 func (l *lease) Suspect()           { l.b.suspected.Add(1) }
 func (l *lease) Recycle(string)     { l.b.recycled.Add(1) }

@@ -28,6 +28,7 @@ type place struct {
 	granted  int // leases that the owner has granted, and that are not released
 	shared   int // leases beside them
 	sharings int // leases that were shared so far
+	taken    int // connections that it took, up to two
 }
 
 // lent is how many leases were shared so far; nil is no place.
@@ -86,12 +87,26 @@ func (l *Lease) Generation() uint64 {
 	return l.at.child.gen
 }
 
+// Proven tells whether to connect is enough. A backend that has taken one
+// connection may be one that takes no other, and be on its way to its end while
+// its listener still lives: until it has taken a second one, whoever connects
+// should see that he is accepted.
+func (l *Lease) Proven() bool {
+	l.at.mu.Lock()
+	defer l.at.mu.Unlock()
+	return l.at.child == nil || l.at.taken != 1
+}
+
 // Connected notes that the backend took a connection. One that ends with
 // status 0 after it served somebody has not failed.
 func (l *Lease) Connected() {
-	if l.at.child != nil {
-		l.at.child.served.Store(true)
+	if l.at.child == nil {
+		return
 	}
+	l.at.child.served.Store(true)
+	l.at.mu.Lock()
+	defer l.at.mu.Unlock()
+	l.at.taken = min(l.at.taken+1, 2)
 }
 
 // Suspect tells that the backend reset the connection. If that is because it

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Who asks while somebody uses the backend needs no owner for it, and the
@@ -80,5 +82,26 @@ func TestExternalLeasesAreAlwaysThere(t *testing.T) {
 	st = open(t, Config{Address: name("localhost:3000")})
 	if l := st.TryAcquire(); l != nil {
 		t.Errorf("a lease without a look at the resolver: %v", l.Addresses())
+	}
+}
+
+// The second connection to a child has to be seen to be accepted, no other.
+func TestProvenLeases(t *testing.T) {
+	at := somewhere()
+	st := open(t, Config{Command: play("listen="+at.String(), "stay"), Address: at})
+	lease := st.acquire()
+	for n, want := range []bool{true, false, true, true} {
+		if got := lease.Proven(); got != want {
+			t.Errorf("after %d connections: proven %v", n, got)
+		}
+		lease.Connected()
+	}
+	signalTo(t, st.Status().PID, unix.SIGKILL)
+	await(st, func(ExitEvent) bool { return true })
+	if next := st.acquire(); !next.Proven() {
+		t.Error("the next child has to prove what it has not been asked for")
+	}
+	if external := open(t, Config{Address: name("127.0.0.1:3000")}).acquire(); !external.Proven() {
+		t.Error("an external backend is asked to prove itself")
 	}
 }
