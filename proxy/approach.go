@@ -315,12 +315,14 @@ func (p *Proxy) lookAfter(c *client, events uint32) {
 }
 
 // departure tells why a client has left of which epoll or poll says so much;
-// nil: it is still there.
+// nil: it is still there. Whoever has a slot and a program of its own may have
+// nothing to say (nc -N HOST daytime </dev/null): inetd serves it.
 func (p *Proxy) departure(c *client, events uint32) error {
+	listens := c.stage == Entering && p.cfg.Server != nil
 	switch hungUp := events&(epoll.RdHup|epoll.Hup) != 0; {
 	case events&epoll.Err != 0:
 		return whyReset(int(c.fd))
-	case hungUp && (p.rules.Load().AbortOnClose || unread(int(c.fd)) == 0):
+	case hungUp && (p.rules.Load().AbortOnClose || !listens && unread(int(c.fd)) == 0):
 		return ErrHungUp
 	}
 	return nil

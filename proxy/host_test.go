@@ -76,6 +76,22 @@ func TestServerServes(t *testing.T) {
 	}
 }
 
+// Who has nothing to say may want to hear, as from daytime.
+func TestProgramSpeaksToWhoSaysNothing(t *testing.T) {
+	r := runServer(t, hosting(func(_ context.Context, conn net.Conn, _ Client) error {
+		_, err := io.WriteString(conn, "noon")
+		return err
+	}), 1, nil)
+	for range 20 {
+		c := r.dial(0)
+		c.CloseWrite()
+		if heard, err := io.ReadAll(c); string(heard) != "noon" || err != nil {
+			t.Fatalf("heard %q, %v", heard, err)
+		}
+		await[EndEvent](r)
+	}
+}
+
 func TestProgramThatFails(t *testing.T) {
 	broken := errors.New("exit status 3")
 	r := runServer(t, hosting(func(context.Context, net.Conn, Client) error { return broken }), 1, nil)

@@ -72,6 +72,20 @@ func TestOneGroup(t *testing.T) {
 	}
 }
 
+// With Group= a user leaves his own group behind, as with inetd's user.group.
+func TestGroupInThePlaceOfTheUsersOwn(t *testing.T) {
+	s := Surroundings{User: strconv.Itoa(os.Getuid())}
+	own, err := s.traits()
+	if err != nil || !slices.Contains(own.groups, own.gid) {
+		t.Fatalf("%+v, %v", own, err)
+	}
+	s.Group = strconv.Itoa(own.gid + 1)
+	got, err := s.traits()
+	if err != nil || got.gid != own.gid+1 || slices.Contains(got.groups, own.gid) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestSurroundingsThatCannotBe(t *testing.T) {
 	for _, tt := range []struct {
 		s    Surroundings

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -61,6 +62,8 @@ func (s *Surroundings) traits() (traits, error) {
 		if err != nil {
 			return t, fmt.Errorf("cannot find the group %q (Group=): %w", s.Group, err)
 		}
+		// initgroups(3): the user's own group gives way to that one.
+		t.groups = slices.DeleteFunc(t.groups, func(one int) bool { return one == t.gid })
 		t.gid = gid
 	}
 	return t, nil

@@ -53,6 +53,7 @@ var conversations = []conversation{
 	{"discard, datagrams", func() (string, error) { return unanswered("9", "What?") }},
 	{"daytime", func() (string, error) { return daytime(stream("127.0.0.1:13", "")) }},
 	{"daytime, datagrams", func() (string, error) { return daytime(datagram("13", "")) }},
+	{"daytime, to a client that says nothing", func() (string, error) { return daytime(endsAfter("127.0.0.1:13", "")) }},
 	{"time", func() (string, error) { return since1900(stream("127.0.0.1:37", "")) }},
 	{"time, datagrams", func() (string, error) { return since1900(datagram("37", "")) }},
 	{"chargen", chargen},

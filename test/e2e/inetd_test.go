@@ -140,7 +140,7 @@ chargen	dgram	udp	wait	root	internal
 7001	stream	tcp	nowait	visitor.users	/usr/local/bin/surroundings	called a  b
 7002	stream	tcp	nowait	root	/usr/local/bin/surroundings	surroundings
 7003	stream	tcp6	nowait	nobody	/usr/local/bin/surroundings	surroundings
-127.0.0.2:7004	stream	tcp	nowait	visitor:games	/usr/bin/id	id -gn
+127.0.0.2:7004	stream	tcp	nowait	visitor:games	/usr/local/bin/surroundings	surroundings
 7005	stream	tcp	nowait	nobody	/usr/sbin/tcpd	/usr/local/bin/guarded
 7006	stream	tcp	wait	nobody	/usr/local/bin/accepts	accepts
 /run/visit.sock	stream	unix	nowait	visitor	/usr/local/bin/surroundings	surroundings
