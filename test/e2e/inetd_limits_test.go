@@ -19,8 +19,8 @@ import (
 // limited has nowait.3 and tells when its server began, in seconds.
 const limited = "127.0.0.1:7007"
 
-// To openbsd-inetd nowait.3 is the minute's third start: two are served, and everybody else of that minute
-// is closed without a word.
+// To openbsd-inetd the minute's third start is one too many for nowait.3: two are served, and everybody else of
+// that minute is closed without a word. Below port 1024 it would be refused, for ten minutes.
 func openbsdTurnsAway(t *testing.T) {
 	var served, closed, refused int
 	for range atOnce {
