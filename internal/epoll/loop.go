@@ -28,6 +28,7 @@ type Loop struct {
 	free   []uint32   // slots without a handler
 	orders []func()   // to be run on the loop
 	late   []func()   // to be called once there is nothing else to do
+	waits  int        // waits since there is something late
 	asleep bool       // the goroutine waits, or is about to: who has an order must wake it
 	ending bool       // Stop was called: no order is taken any more
 }
@@ -38,8 +39,13 @@ type place struct {
 	gen uint32  // counts the handlers that were here, from 1
 }
 
-// batch is how many events one epoll_wait may answer.
-const batch = 128
+const (
+	// batch is how many events one epoll_wait may answer.
+	batch = 128
+	// lateAfter is how many waits something may be late for, on a loop that is
+	// never idle.
+	lateAfter = 16
+)
 
 // NewLoop starts a Loop. It fails when fds are exhausted.
 func NewLoop() (*Loop, error) {
@@ -130,8 +136,8 @@ func (l *Loop) Do(f func()) bool {
 }
 
 // WhenIdle has f called once the loop has nothing else to do, at once if that is
-// so already. It is for what many events want done, and one call does for all;
-// f may be called by anybody, and on the loop it must not block.
+// so already, and soon if it never is. It is for what many events want done, and
+// one call does for all; f may be called by anybody, and must not block the loop.
 func (l *Loop) WhenIdle(f func()) {
 	l.mu.Lock()
 	idle := l.asleep || l.ending
@@ -166,7 +172,7 @@ func (l *Loop) Stopped() <-chan struct{} { return l.stopped }
 func (l *Loop) run() {
 	defer close(l.stopped)
 	defer l.poll.Close()
-	defer l.awake(true) // there are no orders any more
+	defer l.awake(true) // no order is left, and none will come
 	var events []Event
 	for l.obey() {
 		var err error
@@ -199,8 +205,11 @@ func (l *Loop) awake(idle bool) {
 	l.mu.Lock()
 	l.asleep = false
 	var late []func()
-	if idle && len(l.orders) == 0 {
-		late, l.late = l.late, nil
+	if len(l.late) > 0 {
+		l.waits++
+		if idle && len(l.orders) == 0 || l.waits > lateAfter {
+			late, l.late, l.waits = l.late, nil, 0
+		}
 	}
 	l.mu.Unlock()
 	for _, f := range late {

@@ -117,7 +117,7 @@ func TestLoopWhenIdle(t *testing.T) {
 	l := newLoop(t)
 	var got []string
 	late := make(chan struct{})
-	rounds := 100
+	rounds := lateAfter
 	var again func()
 	again = func() {
 		if rounds--; rounds > 0 {
@@ -142,6 +142,35 @@ func TestLoopWhenIdle(t *testing.T) {
 		called = true
 	}
 }
+
+// A loop that is never idle does what is late all the same.
+func TestLoopThatIsNeverIdle(t *testing.T) {
+	l := newLoop(t)
+	fd, there := pair(t)
+	if _, err := unix.Write(there, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	var s Seat
+	var got, late int
+	done := make(chan struct{})
+	h := handler(func() {
+		if got++; got == 1 {
+			l.WhenIdle(func() { late = got; l.Unwatch(fd); close(done) })
+		}
+	})
+	l.Enroll(h, &s)
+	if err := l.Watch(s, 0, fd, In); err != nil { // nobody reads it
+		t.Fatal(err)
+	}
+	<-done
+	if late < 2 || late > 2*lateAfter {
+		t.Errorf("it was done after %d events", late)
+	}
+}
+
+type handler func()
+
+func (h handler) Ready(uint8, uint32) { h() }
 
 // An order wakes a loop that sleeps, and costs no wake-up while it is awake.
 func TestLoopIsWokenOnceOnly(t *testing.T) {
