@@ -65,7 +65,10 @@ func All(tiproxy string) []Peer {
 }
 
 func tiproxyArgs(s Setup) []string {
-	args := []string{"--listen", s.Listen, "--dest", s.Backend, "--connections", fmt.Sprint(s.AtOnce), "--queue", fmt.Sprint(s.Most)}
+	args := []string{
+		"--listen", s.Listen, "--dest", s.Backend, "--connections", fmt.Sprint(s.AtOnce), "--queue", fmt.Sprint(s.Most),
+		"--log-level", "warning", // no other peer is told to write a line about each session
+	}
 	if s.Command == nil {
 		return args
 	}
