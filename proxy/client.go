@@ -59,10 +59,10 @@ type client struct {
 	prev, next *client       // neighbours in Proxy.clients
 
 	// Under Proxy.mu:
-	session    *relay.Session // nil: not joined yet; written by relay
-	generation uint64         // of its backend, as in Lease; written by relay
-	fate       fate
-	stage      Stage
+	session *relay.Session // nil: not joined yet; written by relay
+	lease   Lease          // on the backend that it was joined to; nil: to none yet; written by relay
+	fate    fate
+	stage   Stage
 
 	uid int32 // of a client of a UNIX socket; -1: not known
 	fd  int32 // the socket; -1 once the relay or a program has it
@@ -228,28 +228,30 @@ func (p *Proxy) relay(c *client, lease Lease, fd int) error {
 	}
 	client := int(c.fd)
 	c.fd = -1
-	s, err := p.cfg.Relay.Join(client, fd, terms, func(res relay.Result) { p.finish(c, lease, res) })
+	s, err := p.cfg.Relay.Join(client, fd, terms, c.finished)
 	if err != nil {
 		return err
 	}
-	c.approach, c.session, c.generation = nil, s, lease.Generation()
+	c.approach, c.session, c.lease = nil, s, lease
 	p.move(c, Joined)
-	if c.generation != 0 && c.generation <= p.dead {
+	generation := lease.Generation()
+	if generation != 0 && generation <= p.dead {
 		s.Gone()
 	}
-	if c.generation != 0 && c.generation <= p.severed {
+	if generation != 0 && generation <= p.severed {
 		s.Cut(false)
 	}
 	return nil
 }
 
-// finish follows the end of a relayed session, on its loop. The slot goes on
+// finished follows the end of a relayed session, on its loop. The slot goes on
 // before the lease comes back: with IdleStop=0 the backend would else be stopped
 // under those who wait.
-func (p *Proxy) finish(c *client, lease Lease, res relay.Result) {
+func (c *client) finished(res relay.Result) {
+	p := c.door.p
 	p.mu.Lock()
 	p.move(c, Ended)
-	fate := c.fate
+	fate, lease := c.fate, c.lease
 	p.mu.Unlock()
 	e := p.account(c, Served, res.Err)
 	e.FromClient, e.FromBackend = res.FromA, res.FromB
@@ -302,13 +304,21 @@ func (p *Proxy) end(c *client, why error) {
 // account fills in the event of a client's end.
 func (p *Proxy) account(c *client, how Outcome, err error) EndEvent {
 	now := p.clock()
-	e := EndEvent{Client: c.facts(), Outcome: how, Err: err, Generation: c.generation}
+	e := EndEvent{Client: c.facts(), Outcome: how, Err: err, Generation: c.generation()}
 	if c.entered == 0 {
 		e.Waited = now - c.arrived
 	} else {
 		e.Waited, e.Inside = c.entered-c.arrived, now-c.entered
 	}
 	return e
+}
+
+// generation is that of its backend, as in Lease; p.mu is held, or it has ended.
+func (c *client) generation() uint64 {
+	if c.lease == nil {
+		return 0
+	}
+	return c.lease.Generation()
 }
 
 func (c *client) facts() Client {

@@ -263,7 +263,7 @@ func (p *Proxy) Cut(generation uint64) {
 // is held.
 func (p *Proxy) eachOf(generation uint64, act func(*relay.Session)) {
 	for c := p.clients; c != nil; c = c.next {
-		if c.session != nil && c.generation != 0 && c.generation <= generation {
+		if own := c.generation(); c.session != nil && own != 0 && own <= generation {
 			act(c.session)
 		}
 	}

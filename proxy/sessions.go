@@ -49,7 +49,7 @@ func (p *Proxy) Line() []Session {
 // look makes a Session; p.mu is held.
 func (p *Proxy) look(c *client) Session {
 	now := p.clock()
-	s := Session{Client: c.facts(), Stage: c.stage, Waited: now - c.arrived, Generation: c.generation}
+	s := Session{Client: c.facts(), Stage: c.stage, Waited: now - c.arrived, Generation: c.generation()}
 	if c.entered != 0 {
 		s.Waited, s.Inside = c.entered-c.arrived, now-c.entered
 	}

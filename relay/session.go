@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tiproxy/tiproxy/internal/epoll"
@@ -14,16 +15,19 @@ const bulkAfter = 2
 
 // direction is one way through a session. All fields belong to the loop.
 type direction struct {
-	rest     []byte // read and not yet written; nil: nothing
-	pipe     *pipe  // borrowed, holds pipe.n unwritten bytes; nil: none
-	full     uint8  // full reads in a row, up to bulkAfter: then the flow is bulk
-	copying  bool   // splice is not possible between these sockets
-	readable bool   // the source may have bytes or EOF
-	blocked  bool   // the sink took less than it was given
-	drain    bool   // no further edge will come: read until EOF or EAGAIN
-	eof      bool   // the source has ended
-	shut     bool   // the sink was told so
+	rest     *rest // read and not yet written; nil: nothing
+	pipe     *pipe // borrowed, holds pipe.n unwritten bytes; nil: none
+	full     uint8 // full reads in a row, up to bulkAfter: then the flow is bulk
+	copying  bool  // splice is not possible between these sockets
+	readable bool  // the source may have bytes or EOF
+	blocked  bool  // the sink took less than it was given
+	drain    bool  // no further edge will come: read until EOF or EAGAIN
+	eof      bool  // the source has ended
+	shut     bool  // the sink was told so
 }
+
+// rest is bytes that the sink did not take at once. Few directions have any.
+type rest struct{ bytes []byte }
 
 // event takes in what epoll said of one side and moves what can be moved.
 func (s *Session) event(side Side, events uint32) {
@@ -102,7 +106,7 @@ func (s *Session) flow(from Side) (again bool, _ *failure) {
 			if d.blocked {
 				return false, nil
 			}
-			n, err := s.drainInto(d, from)
+			n, err := s.drain(d, from)
 			if err != nil {
 				return false, &failure{err, from.other()}
 			}
@@ -113,16 +117,22 @@ func (s *Session) flow(from Side) (again bool, _ *failure) {
 			return false, nil
 		case budget <= 0:
 			return true, nil
-		default:
-			if err := s.fill(d, from); err != nil {
+		case d.full >= bulkAfter && s.borrowPipe(d):
+			if err := s.fillPipe(d, from); err != nil {
 				return false, &failure{err, from}
 			}
+		default:
+			n, err := s.copy(d, from)
+			if err != nil {
+				return false, err
+			}
+			budget -= n
 		}
 	}
 }
 
 func (d *direction) holds() bool {
-	return len(d.rest) > 0 || d.pipe != nil && d.pipe.n > 0
+	return d.rest != nil || d.pipe != nil && d.pipe.n > 0
 }
 
 // passEOF tells the sink that no more bytes will come, once.
@@ -141,32 +151,34 @@ func (s *Session) passEOF(d *direction, from Side) *failure {
 	return nil
 }
 
-// fill reads once from the source: into the pipe if the flow is bulk, else
-// into the loop's scratch, which then is the direction's rest until the next
-// step of flow has written it.
-func (s *Session) fill(d *direction, from Side) error {
-	if d.full >= bulkAfter && s.borrowPipe(d) {
-		return s.fillPipe(d, from)
-	}
+// copy reads once from the source, into the loop's scratch, and writes that. It
+// answers how much the sink took; what it did not take is the direction's rest.
+func (s *Session) copy(d *direction, from Side) (int, *failure) {
 	scratch := s.loop.scratch
 	n, err := nowait.Recv(int(s.fd[from]), scratch)
 	switch {
 	case err == unix.EAGAIN:
 		d.readable, d.full = false, 0
-		return nil
+		return 0, nil
 	case err != nil:
-		return err
+		return 0, &failure{err, from}
 	case n == 0:
 		d.eof = true
-		return nil
+		return 0, nil
 	case n == len(scratch):
 		d.full = min(d.full+1, bulkAfter)
 	default:
 		d.full = 0
 		d.readable = d.drain // a short read: nothing is left (epoll(7))
 	}
-	d.rest = scratch[:n]
-	return nil
+	sent, err := s.send(d, from, scratch[:n])
+	if err != nil {
+		return 0, &failure{err, from.other()}
+	}
+	if sent < n {
+		d.rest = &rest{slices.Clone(scratch[sent:n])} // the scratch is the next session's
+	}
+	return sent, nil
 }
 
 func (s *Session) fillPipe(d *direction, from Side) error {
@@ -188,18 +200,26 @@ func (s *Session) fillPipe(d *direction, from Side) error {
 	return nil
 }
 
-// drainInto writes what the direction holds and tells how much the sink took.
-// What is left in the loop's scratch is moved to memory of its own.
-func (s *Session) drainInto(d *direction, from Side) (int, error) {
-	sink := int(s.fd[from.other()])
-	var n int
-	var err error
+// drain writes what the direction holds and tells how much the sink took.
+func (s *Session) drain(d *direction, from Side) (int, error) {
 	if d.pipe != nil && d.pipe.n > 0 {
-		n, err = d.pipe.drain(sink)
-	} else {
-		n, err = nowait.Send(sink, d.rest)
-		d.rest = s.keep(d.rest, max(n, 0))
+		n, err := d.pipe.drain(int(s.fd[from.other()]))
+		return s.took(d, from, n, err)
 	}
+	n, err := s.send(d, from, d.rest.bytes)
+	if d.rest.bytes = d.rest.bytes[n:]; len(d.rest.bytes) == 0 {
+		d.rest = nil
+	}
+	return n, err
+}
+
+func (s *Session) send(d *direction, from Side, p []byte) (int, error) {
+	n, err := nowait.Send(int(s.fd[from.other()]), p)
+	return s.took(d, from, n, err)
+}
+
+// took notes how much the sink took: a full one is no failure.
+func (s *Session) took(d *direction, from Side, n int, err error) (int, error) {
 	if err == unix.EAGAIN {
 		d.blocked = true
 		return 0, nil
@@ -209,19 +229,6 @@ func (s *Session) drainInto(d *direction, from Side) (int, error) {
 	}
 	s.moved[from].Add(uint64(n))
 	return n, nil
-}
-
-// keep answers what is left of rest after n bytes were written, out of the
-// scratch if it stands there: the next session will use that.
-func (s *Session) keep(rest []byte, n int) []byte {
-	left := rest[n:]
-	if len(left) == 0 {
-		return nil
-	}
-	if &rest[0] == &s.loop.scratch[0] {
-		left = append([]byte(nil), left...)
-	}
-	return left
 }
 
 // silence is the clock of a session that must not be silent for too long: one
