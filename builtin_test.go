@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // serveFrom runs a built-in service with a socket as its stdin, as inetd does.
@@ -46,7 +48,14 @@ func TestBuiltinServesDatagrams(t *testing.T) {
 	must(t, err)
 	defer socket.Close()
 	serveFrom(t, "echo", socket)
-	client, err := net.DialUDP("udp", nil, socket.LocalAddr().(*net.UDPAddr))
+	at := socket.LocalAddr().(*net.UDPAddr)
+	// Another echo, as it were: it is first, and is to hear nothing.
+	twin, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2), Port: at.Port}, at)
+	must(t, err)
+	defer twin.Close()
+	_, err = io.WriteString(twin, "hello")
+	must(t, err)
+	client, err := net.DialUDP("udp", nil, at)
 	must(t, err)
 	defer client.Close()
 	must(t, client.SetDeadline(time.Now().Add(time.Minute)))
@@ -56,4 +65,11 @@ func TestBuiltinServesDatagrams(t *testing.T) {
 	if n, err := client.Read(got); err != nil || string(got[:n]) != "hello" {
 		t.Errorf("got %q, %v", got[:n], err)
 	}
+	raw, err := twin.SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) {
+		if n, _, err := unix.Recvfrom(int(fd), got, unix.MSG_DONTWAIT); err != unix.EAGAIN {
+			t.Errorf("a service at the same port got %q, %v", got[:max(n, 0)], err)
+		}
+	}))
 }

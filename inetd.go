@@ -351,5 +351,6 @@ func serveBuiltin(name string) error {
 	if !ok {
 		return fmt.Errorf("cannot serve %s: its datagrams are not those of UDP, but of %s", name, socket.LocalAddr().Network())
 	}
-	return builtin.ServePackets(name, udp, builtinIdle)
+	own := udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	return builtin.ServePackets(name, udp, own, builtinIdle)
 }

@@ -86,12 +86,18 @@ type Packets interface {
 // datagramMax is the longest datagram, in bytes.
 const datagramMax = 1 << 16
 
-// reserved is the first port that a client may have. At those below are services,
-// and two that answer each other would never stop.
+// reserved is the first port that a client may have. At those below are services.
 const reserved = 1024
 
-// ServePackets answers datagrams until none has come for the time idle.
-func ServePackets(name string, socket Packets, idle time.Duration) error {
+// mayLoop tells whether there may be a service at a sender's port that answers
+// answers: two such never stop, and anybody can set them on each other, for
+// nothing proves who has sent a datagram. At our own port is one of our kind, and
+// it may be us.
+func mayLoop(port, own uint16) bool { return port < reserved || port == own }
+
+// ServePackets answers datagrams until none has come for the time idle. own is
+// the port that the socket is bound to.
+func ServePackets(name string, socket Packets, own uint16, idle time.Duration) error {
 	s, err := find(name)
 	if err != nil {
 		return err
@@ -108,7 +114,7 @@ func ServePackets(name string, socket Packets, idle time.Duration) error {
 		if err != nil {
 			return fmt.Errorf("cannot receive a datagram: %w", err)
 		}
-		if reply := s.reply(buffer[:size], n); reply != nil && from.Port() >= reserved {
+		if reply := s.reply(buffer[:size], n); reply != nil && !mayLoop(from.Port(), own) {
 			_, _ = socket.WriteToUDPAddrPort(reply, from) // as good as lost on the way
 		}
 	}

@@ -111,12 +111,17 @@ func (p *packets) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	return len(b), nil
 }
 
-// A service at a reserved port is answered nothing, or two would never stop.
+// Nothing is answered to a reserved port, and to one like ours, or two services
+// would never stop.
 func TestDatagrams(t *testing.T) {
-	client, peer := netip.MustParseAddrPort("192.0.2.1:1024"), netip.MustParseAddrPort("192.0.2.1:1023")
+	client := netip.MustParseAddrPort("192.0.2.1:1024")
+	var from []netip.AddrPort
+	for _, port := range []uint16{0, 7, 1023, 7007, 1024} {
+		from = append(from, netip.AddrPortFrom(client.Addr(), port))
+	}
 	for name, want := range map[string]int{"echo": 5, "discard": 0, "chargen": 74, "daytime": 26, "time": 4} {
-		p := &packets{from: []netip.AddrPort{peer, client}}
-		if err := ServePackets(name, p, time.Second); err != nil {
+		p := &packets{from: from}
+		if err := ServePackets(name, p, 7007, time.Second); err != nil {
 			t.Error(err)
 		}
 		switch {
@@ -134,13 +139,13 @@ func TestDatagramsEndWhenNoneComes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	if err := ServePackets("echo", socket, time.Millisecond); err != nil {
+	if err := ServePackets("echo", socket, 0, time.Millisecond); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestUnknownNames(t *testing.T) {
-	for _, err := range []error{Serve("finger", nil), ServePackets("finger", nil, 0)} {
+	for _, err := range []error{Serve("finger", nil), ServePackets("finger", nil, 0, 0)} {
 		if err == nil || err.Error() != `no service "finger" is built in; there are chargen, daytime, discard, echo, time` {
 			t.Errorf("got %v", err)
 		}
