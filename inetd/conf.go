@@ -41,10 +41,11 @@ type confLine struct {
 //
 // The fields of a line are service, socket type, protocol, wait or nowait,
 // user, server program, and its arguments from argv[0] on. A line `host:`
-// says where the services after it listen that do not say so themselves. If the
-// same service is said twice, the last line counts.
+// says where the services after it listen that do not say so themselves. A line
+// that begins with a blank goes on with the one before; quotes mean nothing. If
+// the same service is said twice, the last line counts.
 func (r Reader) Inetd(file string, text []byte) Table {
-	lines := r.Dialect.lines(string(text))
+	lines := cutLines(string(text))
 	t := Table{Entries: make([]Entry, 0, len(lines))} // 10,000 that grow are copied often
 	host := "*"
 	for _, l := range lines {
@@ -133,7 +134,7 @@ func (c *confLine) readProtocol(field string) error {
 		return fmt.Errorf("protocol %.60q: its port has to be told to rpcbind, which nobody does for a socket of systemd's", name)
 	}
 	var err error
-	if c.family, err = c.reader.Dialect.protocol(name, c.entry.Type); err != nil {
+	if c.family, err = parseProtocol(name, c.entry.Type); err != nil {
 		return err
 	}
 	for option := range strings.SplitSeq(buffers, ",") {
@@ -231,8 +232,8 @@ func (c *confLine) setArgs(args []string) {
 	if e.Args = args; len(args) == 0 {
 		e.Args = []string{path.Base(e.Program)}
 	}
-	if c.reader.Dialect == OpenBSD && strings.ContainsAny(strings.Join(args, ""), `"'`) {
-		c.notes = append(c.notes, e.note("arguments", "quotes hold nothing together in openbsd-inetd: they are given to the server"))
+	if strings.ContainsAny(strings.Join(args, ""), `"'`) {
+		c.notes = append(c.notes, e.note("arguments", "quotes hold nothing together in inetd.conf: they are given to the server"))
 	}
 	if e.Type == Datagram && !e.Wait {
 		e.Wait = true

@@ -22,8 +22,8 @@
 //   - What is off (a comment, `#<off>#`, disable = yes) leaves neither an entry
 //     nor a note.
 //
-// inetd.conf is read as openbsd-inetd of Debian 12 reads it, inetd(8), or as
-// inetutils-inetd does; xinetd's files as xinetd 2.3.15.3, xinetd.conf(5).
+// inetd.conf is read as openbsd-inetd of Debian 12 reads it, inetd(8); xinetd's
+// files as xinetd 2.3.15.3, xinetd.conf(5).
 package inetd
 
 import (
@@ -61,7 +61,7 @@ type Entry struct {
 
 	// Wait: the server gets the listening socket as its stdin, and accepts or
 	// reads by itself. Else there is a server for each connection, which is
-	// its stdin and stdout.
+	// its stdin, stdout and stderr.
 	Wait bool
 
 	Program     string   // absolute path; "" for Builtin and Redirect
@@ -124,22 +124,7 @@ type Reader struct {
 	// Service answers the port of a service by its name and "tcp" or "udp", as
 	// services(5) has it. It must be there.
 	Service func(name, protocol string) (port uint16, ok bool)
-	// Dialect is what inetd.conf is written in; xinetd has one only.
-	Dialect Dialect
 }
-
-// Dialect is the inetd that an inetd.conf was written for.
-type Dialect int
-
-const (
-	// OpenBSD is openbsd-inetd: tcp is IPv4 and IPv6 with a socket for each,
-	// tcp46 is both in one; a line that begins with a blank goes on with the
-	// one before; quotes mean nothing.
-	OpenBSD Dialect = iota
-	// GNU is inetutils-inetd: tcp is IPv4 alone, tcp6 is both in one socket,
-	// tcp6only is IPv6 alone; a word in quotes may hold blanks.
-	GNU
-)
 
 // Merge puts tables together, the one that counts most first: a port that an
 // earlier one has is not a later one's, whatever the addresses, and what the

@@ -17,17 +17,17 @@ type line struct {
 	err    error // why the words cannot be had
 }
 
-// lines cuts an inetd.conf: empty lines and those that begin with # are none.
+// cutLines cuts an inetd.conf: empty lines and those that begin with # are none.
 // A line may end in CR LF.
-func (d Dialect) lines(text string) []line {
+func cutLines(text string) []line {
 	var lines []line
 	open := false // the last line may go on
 	number := 0
 	for s := range strings.SplitSeq(strings.TrimPrefix(text, "\ufeff"), "\n") {
 		number++
 		s = strings.TrimSuffix(s, "\r")
-		words, err := d.words(s)
-		indented := d == OpenBSD && s != "" && strings.IndexByte(blank, s[0]) >= 0
+		words, err := cutWords(s)
+		indented := s != "" && strings.IndexByte(blank, s[0]) >= 0
 		switch {
 		case indented && open:
 			last := &lines[len(lines)-1]
@@ -45,36 +45,15 @@ func (d Dialect) lines(text string) []line {
 	return lines
 }
 
-// words cuts a line into words. In the GNU dialect a word that begins with a
-// quote lasts until the next one, and a double quote ends a word.
-func (d Dialect) words(s string) ([]string, error) {
+// cutWords cuts a line into words.
+func cutWords(s string) ([]string, error) {
 	if strings.HasPrefix(s, "#") {
 		return nil, nil
 	}
 	if err := checkText(s); err != nil {
 		return nil, err
 	}
-	if d == OpenBSD {
-		return fields(s), nil
-	}
-	var words []string
-	for s = strings.TrimLeft(s, blank); s != ""; s = strings.TrimLeft(s, blank) {
-		end, next := 0, 0 // of the word, and of what comes after it
-		if quote := s[0]; quote == '"' || quote == '\'' {
-			s = s[1:]
-			if end = strings.IndexByte(s, quote); end < 0 {
-				return nil, fmt.Errorf("a quote %c is open at the end of the line", quote)
-			}
-			next = end + 1
-		} else {
-			if end = strings.IndexAny(s, blank+`"`); end < 0 {
-				end = len(s)
-			}
-			next = end
-		}
-		words, s = append(words, s[:end]), s[next:]
-	}
-	return words, nil
+	return fields(s), nil
 }
 
 // fields cuts at blanks.

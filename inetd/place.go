@@ -17,20 +17,12 @@ type family struct {
 	dual      bool
 }
 
-// families are what may follow tcp or udp, in each dialect.
-var families = map[Dialect]map[string]family{
-	OpenBSD: {
-		"":   {v4: true, v6: true},
-		"4":  {v4: true},
-		"6":  {v6: true},
-		"46": {v6: true, dual: true},
-	},
-	GNU: {
-		"":      {v4: true},
-		"4":     {v4: true},
-		"6":     {v6: true, dual: true},
-		"6only": {v6: true},
-	},
+// families are what may follow tcp or udp.
+var families = map[string]family{
+	"":   {v4: true, v6: true},
+	"4":  {v4: true},
+	"6":  {v6: true},
+	"46": {v6: true, dual: true},
 }
 
 // transports are the protocols, and the types of socket that they have.
@@ -40,13 +32,13 @@ var transports = map[string][]Type{
 	"unix": {Stream, Datagram, Seqpacket},
 }
 
-// protocol reads the name of a protocol, which must have sockets of type t.
-func (d Dialect) protocol(name string, t Type) (family, error) {
+// parseProtocol reads the name of a protocol, which must have sockets of type t.
+func parseProtocol(name string, t Type) (family, error) {
 	transport := name
 	if name != "unix" {
 		transport = name[:min(3, len(name))]
 	}
-	f, known := families[d][name[len(transport):]]
+	f, known := families[name[len(transport):]]
 	if types, ok := transports[transport]; !ok || !known {
 		return family{}, fmt.Errorf("%.60q is no protocol that systemd listens on; want tcp, udp or unix", name)
 	} else if !slices.Contains(types, t) {
