@@ -63,7 +63,7 @@ func (s *service) run() error {
 	}
 	s.metrics = metrics.New(s.measured())
 	s.hooks = hook.New(s.hooking(observer))
-	if s.noBackend == nil && s.cfg.Backend.Mode == config.ModeStdio {
+	if s.noBackend == nil && s.cfg.Backend.Stdio() {
 		s.program = supervisor.NewProgram(s.programming(observer))
 		defer s.program.Close()
 		context.AfterFunc(now, s.program.Hurry)

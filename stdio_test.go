@@ -37,6 +37,20 @@ func TestStdioRunsAProgramForEachClient(t *testing.T) {
 	p.await(t, `served.* pid=\d+`)
 }
 
+// As by inetd, what goes wrong is for the client, and not for the log.
+func TestStdioWithStderr(t *testing.T) {
+	p, addr := runStdio(t, "--mode stdio:stderr", `echo "$$ aside" >&2; read line; echo "$$ $line"`)
+	c := mustConnect(t, addr)
+	_, err := c.hear("aside")
+	must(t, err)
+	c.mustTalk(t, "bye")
+	c.mustBeEnded(t)
+	p.await(t, `served.* pid=\d+`)
+	if log := strings.Join(p.seen, "\n"); strings.Contains(log, "aside") {
+		t.Errorf("the log has\n%s", log)
+	}
+}
+
 func TestStdioEndsWithItsTimeLimit(t *testing.T) {
 	p, addr := runStdio(t, "--timeout 100ms", "exec /bin/sleep infinity")
 	mustConnect(t, addr).mustBeEnded(t)

@@ -86,7 +86,8 @@ func (s *service) programming(o *observe.Observer) supervisor.ProgramConfig {
 	b := s.cfg.Backend
 	return supervisor.ProgramConfig{
 		Command: b.Exec, Path: b.ExecPath, Dir: b.WorkingDirectory, Surroundings: surroundings(&b),
-		StopSignal: b.StopSignal, StopTimeout: b.StopTimeout,
+		SocketStderr: b.Mode == config.ModeStdioStderr,
+		StopSignal:   b.StopSignal, StopTimeout: b.StopTimeout,
 		Output: func(pid int, line string) { o.Backend(supervisor.OutputEvent{PID: pid, Line: line}) },
 	}
 }

@@ -13,7 +13,7 @@ import (
 // every fault that it finds. An error that wraps [ErrNoBackend] holds no other.
 func (c *Config) Check() error {
 	b := &c.Backend
-	if b.Mode == ModeStdio || b.Listens() {
+	if b.Stdio() || b.Listens() {
 		return c.checkMode()
 	}
 	command, address := len(b.Exec) > 0, b.AddressAuto || !b.Address.IsZero()
@@ -83,7 +83,7 @@ func (b *Backend) ofCommand() (keys []string) {
 }
 
 // notForStdio are the settings about one backend that all clients share, and
-// about bytes that are relayed: Mode=stdio has neither.
+// about bytes that are relayed: who is run for each client has neither.
 var notForStdio = []string{
 	"[Backend] Unit=", "[Backend] Address=", "[Backend] Ready=", "[Backend] ReadyIntervalSec=", "[Backend] ReadyDelaySec=",
 	"[Backend] StartTimeoutSec=", "[Backend] IdleStopSec=", "[Backend] StopCommand=", "[Backend] Alive=", "[Backend] AliveSec=",

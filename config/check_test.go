@@ -27,16 +27,19 @@ var samples = map[string]string{
 
 // held are the settings that hold in a mode; all others of these sections are refused.
 var held = map[string][]string{
-	ModeStdio: {
-		"Exec", "Mode", "WorkingDirectory", "User", "Group", "UserGroups", "Environment", "EnvironmentFile", "UMask", "Nice", "OOMScoreAdjust", "LimitNOFILE",
-		"StopTimeoutSec", "StopSignal", "WakeOn", "WakeTimeoutSec",
-		"MaxConnections", "MaxPerSource", "QueueLength", "QueuePerSource", "Fair", "Rate", "QueueTimeoutSec", "SessionTimeoutSec",
-		"WhenFull", "QueueMessage", "AbortOnClose", "KeepAliveSec",
-		"AllowFrom", "DenyFrom", "AccessTimes", "AllowUsers", "AllowGroups", "AcceptProxy",
-		"BeforeNext", "[Hooks] OnTimeout=", "HookTimeoutSec", "HookFailure", "DrainSec",
-	},
+	ModeStdio:       heldStdio,
+	ModeStdioStderr: heldStdio,
 	ModeListen:      heldListen,
 	ModeListenStdin: heldListen,
+}
+
+var heldStdio = []string{
+	"Exec", "Mode", "WorkingDirectory", "User", "Group", "UserGroups", "Environment", "EnvironmentFile", "UMask", "Nice", "OOMScoreAdjust", "LimitNOFILE",
+	"StopTimeoutSec", "StopSignal", "WakeOn", "WakeTimeoutSec",
+	"MaxConnections", "MaxPerSource", "QueueLength", "QueuePerSource", "Fair", "Rate", "QueueTimeoutSec", "SessionTimeoutSec",
+	"WhenFull", "QueueMessage", "AbortOnClose", "KeepAliveSec",
+	"AllowFrom", "DenyFrom", "AccessTimes", "AllowUsers", "AllowGroups", "AcceptProxy",
+	"BeforeNext", "[Hooks] OnTimeout=", "HookTimeoutSec", "HookFailure", "DrainSec",
 }
 
 var heldListen = []string{

@@ -64,7 +64,7 @@ const (
 // Backend is the section [Backend]: what is started, and when it is stopped.
 type Backend struct {
 	// Mode is how it meets its clients, Mode=: ModeConnect, the default,
-	// ModeStdio, ModeListen or ModeListenStdin.
+	// ModeStdio, ModeStdioStderr, ModeListen or ModeListenStdin.
 	Mode string
 	// Exec is the command and its arguments, Exec=, from argv[0] on. Empty, the
 	// default: no command is run, tiproxy is only gate and relay to Address.
@@ -169,13 +169,20 @@ type Backend struct {
 // The values of Mode=.
 const (
 	ModeConnect = "connect" // one for all clients, who are relayed to where it listens
-	ModeStdio   = "stdio"   // one for each client, with its socket as stdin and stdout
+
+	// One for each client, with its socket as stdin and stdout, or as stderr,
+	// too, as inetd has it; else that is our log.
+	ModeStdio       = "stdio"
+	ModeStdioStderr = "stdio:stderr"
 
 	// One for all clients, which accepts them itself: it gets the listening
 	// sockets as systemd passes them, or the only one as stdin and stdout.
 	ModeListen      = "listen"
 	ModeListenStdin = "listen:stdin"
 )
+
+// Stdio tells whether each client has a process of its own.
+func (b *Backend) Stdio() bool { return b.Mode == ModeStdio || b.Mode == ModeStdioStderr }
 
 // Listens tells whether the backend accepts its clients itself.
 func (b *Backend) Listens() bool { return b.Mode == ModeListen || b.Mode == ModeListenStdin }

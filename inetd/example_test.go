@@ -24,7 +24,7 @@ rstatd  dgram   rpc/udp  wait      root    /usr/sbin/rstatd  rstatd
 	// Output:
 	// [Socket]
 	// ListenStream=0.0.0.0:79
-	// [Backend] Mode=stdio
+	// [Backend] Mode=stdio:stderr
 	// [Backend] Exec=@/usr/sbin/tcpd /usr/sbin/in.fingerd -u
 	// [Backend] User=nobody
 	// [Gate] MaxConnections=0

@@ -116,8 +116,10 @@ func (e Entry) mode() string {
 		return ""
 	case e.Wait:
 		return "listen:stdin"
+	case e.Builtin != "": // what goes wrong with ours is for the log
+		return "stdio"
 	}
-	return "stdio"
+	return "stdio:stderr"
 }
 
 // exec is the command. With @ before it the next word is argv[0], as in

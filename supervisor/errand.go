@@ -61,6 +61,7 @@ type errand struct {
 	order  order                      // its path as it was given: a name is looked up
 	env    []string                   // its environment
 	client *os.File                   // its stdin and stdout; nil: nothing to read, and its stdout is told
+	stderr bool                       // the client is its stderr, too, and nothing is told
 	begun  func(*os.Process)          // is told when it was executed; nil: nobody is
 	tell   func(pid int, line string) // is told each line that it writes; with a client, to its stderr
 	stop   func(*os.Process)          // ends it when ctx does; nil: kill
@@ -104,6 +105,9 @@ func (f *forker) run(ctx context.Context, e errand) error {
 	std := streams{out: theirs, err: theirs}
 	if e.client != nil {
 		std.in, std.out = e.client, e.client
+	}
+	if e.stderr {
+		std.err = e.client
 	}
 	p, err := f.start(e.order, e.env, std, nil)
 	theirs.Close()

@@ -29,6 +29,10 @@ func (o order) keep() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot be told of our parent's end: %w", err)
 	}
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("cannot open %s: %w", os.DevNull, err)
+	}
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, unix.SIGTERM)
 	command, err := syscall.ForkExec(o.path, o.argv, &syscall.ProcAttr{
@@ -40,8 +44,8 @@ func (o order) keep() error {
 		return o.cannotExecute(err)
 	}
 	unix.Close(reportFD) // end of file: it was executed
-	for fd := range unix.Stderr {
-		_ = unix.Dup2(unix.Stderr, fd) // a client's socket, which must close with the command's
+	for fd := range unix.Stderr + 1 {
+		_ = unix.Dup2(null, fd) // a client's socket, which must close with the command's
 	}
 	below := &tree{leader: os.Getpid(), main: new(atomic.Int64), reaper: true}
 	go func() {

@@ -21,14 +21,17 @@ type ProgramConfig struct {
 	StopSignal   unix.Signal   // asks its processes to end; 0: SIGTERM
 	StopTimeout  time.Duration // from that to SIGKILL; math.MaxInt64: never
 
+	// SocketStderr: the client's socket is its stderr, too, as inetd has it, and
+	// Output is told nothing.
+	SocketStderr bool
 	// Output is told each line that one of them writes to its stderr, as
 	// [Run]'s. It may be called from several goroutines at once.
 	Output func(pid int, line string)
 }
 
 // Program is a command that is run once for each client, with the client's
-// socket as its stdin and stdout: what inetd calls nowait. Its methods may be
-// called from any goroutine.
+// socket as its stdin and stdout, and maybe its stderr: what inetd calls
+// nowait. Its methods may be called from any goroutine.
 //
 //	Serve ── executed ──▶ begun ── the main process has ended ──▶ the rest is killed ──▶ returns
 //	  │                     └── ctx ends: StopSignal, patience, SIGKILL ──┘
@@ -145,6 +148,7 @@ func (p *Program) run(ctx context.Context, fd int, environment func([]string) []
 		order:  order{traits: look, dir: p.cfg.Dir, path: p.cfg.Path, argv: p.cfg.Command},
 		env:    environment(env),
 		client: client,
+		stderr: p.cfg.SocketStderr,
 		tell:   p.cfg.Output,
 	}
 	t, err := e.house(p.groups, fmt.Sprintf("session-%d", sessions.Add(1)))

@@ -145,6 +145,24 @@ func TestProgramHasItsClientAsStdinAndStdout(t *testing.T) {
 	}
 }
 
+// The client sees the end when the program closes all three, though this goes on.
+func TestProgramHasItsClientAsStderr(t *testing.T) {
+	g := visit(t, programOf(t, func(c *ProgramConfig) {
+		c.SocketStderr = true
+		c.Output = func(_ int, line string) { t.Errorf("told %q", line) }
+	}, "sh", "-c", "echo aside >&2; echo $$; exec sleep infinity <&- >&- 2>&-"))
+	g.hears("aside")
+	pid := number(g.hears(""))
+	if _, err := g.reader.ReadByte(); err != io.EOF {
+		t.Errorf("the client reads %v", err)
+	}
+	if ended(pid) {
+		t.Error("the program has ended")
+	}
+	g.leave(errors.New("enough"))
+	_ = g.end()
+}
+
 func TestProgramSurroundings(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("NOTIFY_SOCKET", "ours")

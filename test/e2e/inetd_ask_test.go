@@ -60,6 +60,7 @@ var conversations = []conversation{
 	{"chargen, datagrams", func() (string, error) { return rotated(datagram("19", "")) }},
 	{"a user and his group", func() (string, error) { return stream("127.0.0.1:7001", "") }},
 	{"root", func() (string, error) { return stream("127.0.0.1:7002", "") }},
+	{"a server that complains", func() (string, error) { return stream("127.0.0.1:7008", "") }},
 	{"IPv6", func() (string, error) { return stream("[::1]:7003", "") }},
 	{"IPv6 alone", func() (string, error) { return refused(stream("127.0.0.1:7003", "")) }},
 	{"one address, another group", func() (string, error) { return stream("127.0.0.2:7004", "") }},

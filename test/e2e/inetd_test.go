@@ -144,10 +144,11 @@ chargen	dgram	udp	wait	root	internal
 7005	stream	tcp	nowait	nobody	/usr/sbin/tcpd	/usr/local/bin/guarded
 7006	stream	tcp	wait	nobody	/usr/local/bin/accepts	accepts
 /run/visit.sock	stream	unix	nowait	visitor	/usr/local/bin/surroundings	surroundings
+7008	stream	tcp	nowait	nobody	/bin/ls	ls /nonexistent
 7007	stream	tcp	nowait.3	nobody	/bin/date	date +%s.%N
 `
 
-// surroundings tells what a server finds, on stdout.
+// surroundings tells what a server finds.
 const surroundings = `#!/bin/bash
 echo "$0, $# arguments: $*"
 id
@@ -157,7 +158,7 @@ nice
 ulimit -a
 grep -E '^(Sig(Blk|Ign)|NoNewPrivs|Cap(Inh|Eff|Amb))' /proc/self/status
 cat /proc/self/oom_score_adj
-for fd in 0 1; do readlink /proc/$$/fd/$fd | sed 's/[0-9]*//g'; done
+for fd in 0 1 2; do readlink /proc/$$/fd/$fd | sed 's/[0-9]*//g'; done
 ls /proc/self/fd
 [[ $(ps -o sid= -p $$) -eq $$ ]] && echo a session of its own
 `
