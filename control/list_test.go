@@ -69,7 +69,7 @@ func TestPrintListsFails(t *testing.T) {
 
 func TestSpan(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0 ms", 999999 * time.Microsecond: "999 ms", time.Second: "1.0 s", 9999 * time.Millisecond: "9.9 s",
+		-60 * time.Millisecond: "0 ms", -time.Hour: "0 ms", 0: "0 ms", 999999 * time.Microsecond: "999 ms", time.Second: "1.0 s", 9999 * time.Millisecond: "9.9 s",
 		59 * time.Second: "59 s", 3*time.Minute + 59*time.Second: "3 min", 5 * time.Hour: "5 h",
 		25 * time.Hour: "1 day", 71 * time.Hour: "2 days",
 	} {

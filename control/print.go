@@ -16,6 +16,7 @@ const asleep = "asleep"
 type status struct {
 	Version   string
 	PID       int
+	Time      time.Time // when it was so; zero: not known
 	State     string    // of the whole; empty: nothing special
 	Since     time.Time // of that; zero: not known
 	Listeners []listener
@@ -55,9 +56,9 @@ func Asleep(since time.Time) json.RawMessage {
 }
 
 // Print writes a status, as [Client.Status] and [Asleep] answer it, for people: a
-// few lines, label and text. It tells how long things have lasted until now; with
-// a zero now it leaves that out, for who wants to see what changes. It fails if
-// raw is not such a status, or w does.
+// few lines, label and text. It tells how long things have lasted, until now or
+// the time that the status itself bears; with a zero now it leaves that out, for
+// who wants to see what changes. It fails if raw is not such a status, or w does.
 func Print(w io.Writer, raw []byte, now time.Time) error {
 	var s status
 	if err := json.Unmarshal(raw, &s); err != nil {
@@ -93,10 +94,19 @@ func (s status) now(now time.Time) string {
 	if s.State != "" {
 		text += ", " + s.State
 		if !now.IsZero() && !s.Since.IsZero() {
-			text += " for " + span(now.Sub(s.Since))
+			text += " for " + span(s.seen(now).Sub(s.Since))
 		}
 	}
 	return text
+}
+
+// seen is when it was so, on the clock of Since: ours was read at another moment,
+// and may be another clock.
+func (s status) seen(now time.Time) time.Time {
+	if s.Time.IsZero() {
+		return now
+	}
+	return s.Time
 }
 
 func (l listener) String() string {

@@ -55,6 +55,14 @@ so far    0 served, 0 refused, 0 denied, 0 abandoned, 0 timed out
 backend   ready
           0 starts
 `, time.Time{}},
+		{"answered after it was asked", `{"version":"1.2","pid":7,"state":"idle","since":"` + now.Add(60*time.Millisecond).Format(time.RFC3339Nano) + `",
+			"time":"` + now.Add(3*time.Second).Format(time.RFC3339Nano) + `","backend":{"state":"stopped"}}`, `
+tiproxy   1.2, pid 7, idle for 2.9 s
+sessions  0, no limit
+so far    0 served, 0 refused, 0 denied, 0 abandoned, 0 timed out
+backend   stopped
+          0 starts
+`, now},
 		{"asleep", fell, "\nasleep since 14:02:11 (3 min): the next client wakes it\n", now},
 		{"asleep for long", fell, "\nasleep since 2026-11-22 14:02:11 (2 days): the next client wakes it\n", now.AddDate(0, 0, 2)},
 		{"asleep, for who wants changes", fell, "\nasleep since 2026-11-22 14:02:11: the next client wakes it\n", time.Time{}},

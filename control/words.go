@@ -19,8 +19,10 @@ func size(bytes uint64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
 }
 
-// span writes how long something lasted, in one unit.
+// span writes how long something lasted, in one unit. Nothing lasts less than
+// no time, though a clock was set back meanwhile.
 func span(d time.Duration) string {
+	d = max(d, 0)
 	const day = 24 * time.Hour
 	switch {
 	case d < time.Second:
