@@ -17,12 +17,15 @@ func TestListenWakesABackendThatAccepts(t *testing.T) {
 			args := append([]string{"--listen", "127.0.0.1:0", "--mode", "listen"}, strings.Fields(flags)...)
 			p := launch(t, prepare(shortDir(t), "tiproxy", append(args, cat...)))
 			addr := p.await(t, `listening at (\S+)$`)[1]
-			p.awaitStatus(t, "it sleeps", func(s status) bool { return s.Backend.State == "stopped" && s.Backend.Starts == 0 })
+			p.awaitStatus(t, "it sleeps", func(s status) bool {
+				return s.State == "idle" && s.Backend.State == "stopped" && s.Backend.Starts == 0
+			})
 			c := mustConnect(t, addr)
 			first := c.mustTalk(t, "hello")
 			if again := c.mustTalk(t, "again"); again != first {
 				t.Errorf("%d and %d serve one client", first, again)
 			}
+			p.awaitStatus(t, "somebody is there", func(s status) bool { return s.State == "serving" })
 			c.Close()
 			p.await(t, "the backend has ended")
 			if next := mustConnect(t, addr).mustTalk(t, "hello"); next == first {

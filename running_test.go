@@ -129,6 +129,7 @@ func (p *process) mustEnd(t *testing.T) {
 // status is a part of what `tiproxy status --json` answers.
 type status struct {
 	PID     int
+	State   string
 	Gate    struct{ Active, Queued, Served int }
 	Backend struct {
 		State  string

@@ -169,10 +169,12 @@ func (s *service) backendStatus() supervisor.Status {
 
 // status collects the snapshot, without the memory, which takes a moment.
 func (s *service) status() observe.Status {
-	now := time.Now()
 	gate := s.proxy.Gate().Stats()
-	st := observe.Status{Version: version, PID: os.Getpid(), Time: now, State: observe.Idle, Gate: observe.GateStatus(gate)}
+	st := observe.Status{Version: version, PID: os.Getpid(), State: observe.Idle, Gate: observe.GateStatus(gate)}
 	busy, since, oldest := s.proxy.Activity()
+	if s.waker != nil { // the proxy meets nobody
+		busy, since = s.waker.Awake(), time.Time{}
+	}
 	st.Since, st.Gate.OldestWaitUsec, st.Gate.Denied = since, oldest.Microseconds(), s.proxy.Denied()
 	switch {
 	case s.stopping.Load():
@@ -185,7 +187,9 @@ func (s *service) status() observe.Status {
 	for _, l := range s.listeners {
 		st.Listeners = append(st.Listeners, observe.Listener{Name: l.Name, Address: l.Addr.String()})
 	}
-	st.Backend = observe.BackendStatus(s.backendStatus(), now)
+	backend := s.backendStatus()
+	st.Time = time.Now() // last: nothing in it began later
+	st.Backend = observe.BackendStatus(backend, st.Time)
 	return st
 }
 

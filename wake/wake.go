@@ -81,6 +81,8 @@ type Waker struct {
 	idle time.Duration // between two looks at who is connected; never: nobody looks; written by New and busy
 	look func(bound sockaddr.Addr, v6only bool) (connections int, err error)
 	gone atomic.Uint64 // the last generation that has ended; written by BackendGone
+
+	awake atomic.Bool // see Awake; written by Serve
 }
 
 // New prepares a Waker. It fails when fds are exhausted.
@@ -108,6 +110,10 @@ func (w *Waker) BackendGone(generation uint64) {
 	w.poll.Wake()
 }
 
+// Awake tells whether somebody has come for whom the backend is started or runs.
+// One that runs on for a while after the last has gone is not awake.
+func (w *Waker) Awake() bool { return w.awake.Load() }
+
 // Serve wakes the backend for each client until nobody has come for IdleExit,
 // or stop ends; idle tells which. The backend may still run then.
 func (w *Waker) Serve(stop context.Context) (idle bool, err error) {
@@ -118,6 +124,7 @@ func (w *Waker) Serve(stop context.Context) (idle bool, err error) {
 		if err != nil || !knocked {
 			return stop.Err() == nil, err
 		}
+		w.awake.Store(true)
 		lease, err := w.cfg.Backend.Acquire(stop)
 		if err != nil {
 			break // stop has ended
@@ -130,6 +137,7 @@ func (w *Waker) Serve(stop context.Context) (idle bool, err error) {
 		if stop.Err() != nil {
 			break // who keeps the backend stops it
 		}
+		w.awake.Store(false)
 		lease.Release()
 		if w.gone.Load() >= lease.Generation() && w.readable() {
 			select {

@@ -164,12 +164,21 @@ func TestClientWakesTheBackendThatAcceptsIt(t *testing.T) {
 	if n := s.b.gen.Load(); n != 0 {
 		t.Fatalf("it was woken %d times for nobody", n)
 	}
+	mustBe := func(awake bool) {
+		t.Helper()
+		if s.w.Awake() != awake {
+			t.Errorf("awake is %t", !awake)
+		}
+	}
+	mustBe(false)
 	c := s.knock("tcp")
 	await(t, s.b.acquired, 1)
+	mustBe(true)
 	theirs := s.accept()
 	c.Close()
 	unix.Close(theirs)
 	await(t, s.b.released, 1)
+	mustBe(false)
 	s.knock("tcp")
 	await(t, s.b.acquired, 2)
 	s.stop()
