@@ -121,7 +121,7 @@ func TestManualHasAllUnits(t *testing.T) {
 		must(t, err)
 		found := 0
 		for _, unit := range units {
-			if kind := filepath.Ext(unit); kind == ".conf" || kind == ".sysusers" {
+			if slices.Contains([]string{".conf", ".sysusers", ".tmpfiles"}, filepath.Ext(unit)) {
 				continue
 			}
 			found++
