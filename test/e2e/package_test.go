@@ -24,21 +24,23 @@ func TestPackageFromInstallationToPurge(t *testing.T) {
 	before := filesNamedTiproxy(t)
 	output(t, "dpkg", "--install", currentPackage)
 	mustBeAtRest(t)
+	mustHaveFolder(t)
 	version := output(t, "dpkg-query", "--show", "--showformat=${Version}", "tiproxy")
 	if says := output(t, "tiproxy", "--version"); !strings.HasSuffix(says, " "+version) {
 		t.Errorf("the program of version %s says it is %q", version, says)
 	}
 
-	main := setUp(t, "tiproxy", dropIn, "127.0.0.1:3000", "tcp", "127.0.0.1:4000")
-	shop := setUp(t, "tiproxy@shop", "/etc/tiproxy/shop.conf", "127.0.0.1:3001", "unix", "/run/tiproxy@shop.sock")
+	const hasty = "[Service]\nIdleExitSec=2\n"
+	main := setUp(t, "tiproxy", dropIn, "127.0.0.1:3000", "tcp", "127.0.0.1:4000", hasty+"[Gate]\nMaxConnections=2\n")
+	shop := setUp(t, "tiproxy@shop", "/etc/tiproxy/shop.conf", "127.0.0.1:3001", "unix", "/run/tiproxy@shop.sock", hasty)
 	for _, p := range []*packaged{main, shop} {
 		p.visit()
 		p.waitForExit()
 	}
-	upgrade(t, main, shop)
+	desk := setUp(t, "tiproxy@desk", "/etc/tiproxy/desk.conf", "127.0.0.1:3003", "unix", "/run/tiproxy@desk.sock", "")
+	desk.visit()
+	upgrade(t, main, desk, shop)
 
-	main.visit()
-	shop.visit()
 	output(t, "tiproxy", "new", "extra", "--listen", "4002", "--dest", "3002")
 	output(t, "systemctl", "daemon-reload")
 	output(t, "systemctl", "enable", "--now", "--quiet", "tiproxy@extra.socket", "tiproxy-control@extra.socket")
@@ -104,6 +106,26 @@ func mustBeAtRest(t *testing.T) {
 	}
 }
 
+// mustHaveFolder demands that /run/tiproxy is there for the control socket before the first start, and after a boot.
+func mustHaveFolder(t *testing.T) {
+	t.Helper()
+	mustBe := func(when, want string) {
+		t.Helper()
+		if has := output(t, "stat", "--format=%U %G %a", "/run/tiproxy"); has != want {
+			t.Errorf("%s /run/tiproxy is %q, wanted %q", when, has, want)
+		}
+	}
+	boot := []string{"--create", "--remove", "--boot", "--prefix=/run/tiproxy"} // as systemd-tmpfiles-setup.service
+	mustBe("after the installation", "tiproxy tiproxy 755")
+	output(t, "rmdir", "/run/tiproxy")
+	output(t, "systemd-tmpfiles", boot...)
+	mustBe("after a boot", "tiproxy tiproxy 755")
+	output(t, "chown", "daemon:daemon", "/run/tiproxy") // as a service with User=daemon does
+	output(t, "systemd-tmpfiles", boot...)
+	mustBe("beside a service of another user", "daemon daemon 755")
+	output(t, "chown", "tiproxy:tiproxy", "/run/tiproxy")
+}
+
 // packaged is a unit of the package with a backend that tells who serves. It stays set up, for what
 // becomes of it is what the test is about.
 type packaged struct {
@@ -111,10 +133,9 @@ type packaged struct {
 	network, address string // where clients connect
 }
 
-func setUp(t *testing.T, name, conf, backend, network, address string) *packaged {
+func setUp(t *testing.T, name, conf, backend, network, address, more string) *packaged {
 	t.Helper()
-	text := "[Backend]\nExec=" + self + " backend who " + backend + "\nAddress=" + backend + "\nIdleStopSec=1\n" +
-		"[Service]\nIdleExitSec=2\n"
+	text := "[Backend]\nExec=" + self + " backend who " + backend + "\nAddress=" + backend + "\nIdleStopSec=1\n" + more
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -122,13 +143,19 @@ func setUp(t *testing.T, name, conf, backend, network, address string) *packaged
 	return &packaged{unit: &unit{t: t, name: name}, network: network, address: address}
 }
 
-// ask is a client that hears which process of tiproxy serves it, and leaves.
-func (p *packaged) ask() (pid string, err error) {
+// come is a client that connects.
+func (p *packaged) come() net.Conn {
+	p.t.Helper()
 	conn, err := net.Dial(p.network, p.address)
 	if err != nil {
-		return "", err
+		p.t.Fatal(err)
 	}
-	defer conn.Close()
+	p.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// servedBy is told which process of tiproxy serves a client.
+func servedBy(conn net.Conn) (pid string, err error) {
 	conn.SetDeadline(time.Now().Add(patience))
 	line, err := readLine(conn)
 	pid, _, _ = strings.Cut(line, " ")
@@ -138,34 +165,60 @@ func (p *packaged) ask() (pid string, err error) {
 // visit demands that the service answers a client, and leaves it running.
 func (p *packaged) visit() {
 	p.t.Helper()
-	if pid, err := p.ask(); err != nil || pid != p.property("service", "MainPID") {
+	conn := p.come()
+	defer conn.Close()
+	if pid, err := servedBy(conn); err != nil || pid != p.property("service", "MainPID") {
 		p.t.Fatalf("%s: a client was served by process %q (error %v), wanted its service's", p.name, pid, err)
 	}
 }
 
-// upgrade installs the next version while clients come to each service, one after the other. All of them
-// are answered, at last by the new program, and the sockets are the same ones all the time.
-func upgrade(t *testing.T, all ...*packaged) {
+// upgrade installs the next version while a service has 50 clients a second, another has nobody, and a third
+// sleeps. No client notices, and the sockets are the same ones all the time.
+func upgrade(t *testing.T, busy, quiet, sleeping *packaged) {
 	t.Helper()
-	installed := make(chan struct{})
-	verdicts := make(chan error)
+	all := []*packaged{busy, quiet, sleeping}
 	opened := make(map[*packaged]string)
 	for _, p := range all {
 		opened[p] = p.property("socket", "ActiveEnterTimestampMonotonic")
-		first, err := p.ask()
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() { verdicts <- p.keepAsking(first, installed) }()
 	}
-	output(t, "dpkg", "--install", nextPackage)
+	first, rested := sleeping.property("service", "InvocationID"), quiet.property("service", "MainPID")
+	stays, inside, waits := busy.come(), busy.come(), busy.come()
+	pid, err := servedBy(stays)
+	if err == nil {
+		_, err = servedBy(inside)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed := make(chan struct{})
+	verdict := make(chan error)
+	go func() { verdict <- busy.crowd(pid, inside, waits, installed) }()
+	told := output(t, "dpkg", "--install", nextPackage)
 	close(installed)
-	for range all {
-		if err := <-verdicts; err != nil {
-			t.Error(err)
-		}
+	if err := <-verdict; err != nil {
+		t.Error(err)
 	}
+	stays.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := stays.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("who stayed for all the upgrade met %v, wanted nothing", err)
+	}
+	busy.mustRun(oldProgram)
+	stays.Close()
+
+	if !mentions(told, "tiproxy.service goes on with the old program", "systemctl restart tiproxy.service") || strings.Count(told, "goes on") != 1 {
+		t.Errorf("the upgrade says:\n%s", told)
+	}
+	quiet.mustRun(newProgram)
+	if pid := quiet.property("service", "MainPID"); pid == rested {
+		t.Errorf("%s: process %s runs as before", quiet.name, pid)
+	}
+	if state := sleeping.property("service", "ActiveState"); state != "inactive" || sleeping.property("service", "InvocationID") != first {
+		t.Errorf("%s.service is %s, or was started; wanted it left asleep", sleeping.name, state)
+	}
+	busy.waitForExit()
 	for _, p := range all {
+		p.visit()
+		p.mustRun(newProgram)
 		p.mustListen()
 		if now := p.property("socket", "ActiveEnterTimestampMonotonic"); now != opened[p] {
 			t.Errorf("%s.socket was opened at %s µs and again at %s µs", p.name, opened[p], now)
@@ -173,8 +226,23 @@ func upgrade(t *testing.T, all ...*packaged) {
 	}
 }
 
-// keepAsking asks 50 times a second until the upgrade is over, and then once more.
-func (p *packaged) keepAsking(first string, over <-chan struct{}) error {
+// What /proc says of a process, proc_pid_exe(5).
+const (
+	newProgram = "/usr/bin/tiproxy"
+	oldProgram = newProgram + " (deleted)"
+)
+
+func (p *packaged) mustRun(program string) {
+	p.t.Helper()
+	runs, err := os.Readlink("/proc/" + p.property("service", "MainPID") + "/exe")
+	if err != nil || runs != program {
+		p.t.Errorf("%s runs %q (error %v), wanted %q", p.name, runs, err, program)
+	}
+}
+
+// crowd has 50 clients a second come by until it is over. Somebody always stands in line, and is let in when
+// who is inside leaves. The same process must serve them all.
+func (p *packaged) crowd(pid string, inside, waits net.Conn, over <-chan struct{}) error {
 	pace := time.NewTicker(20 * time.Millisecond)
 	defer pace.Stop()
 	for {
@@ -184,14 +252,20 @@ func (p *packaged) keepAsking(first string, over <-chan struct{}) error {
 			last = true
 		case <-pace.C:
 		}
-		pid, err := p.ask()
+		inside.Close()
+		by, err := servedBy(waits)
 		switch {
 		case err != nil:
-			return errors.New(p.name + ": a client of the time of the upgrade was not answered: " + err.Error())
-		case last && pid == first:
-			return errors.New(p.name + ": process " + pid + " serves as before the upgrade, wanted a new one")
-		case last:
-			return nil
+			return errors.New("a client in line was not answered: " + err.Error())
+		case by != pid:
+			return errors.New("process " + by + " serves a client in place of " + pid)
+		}
+		inside = waits
+		if last {
+			return inside.Close()
+		}
+		if waits, err = net.Dial(p.network, p.address); err != nil {
+			return errors.New("a client was refused: " + err.Error())
 		}
 	}
 }
