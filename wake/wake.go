@@ -110,8 +110,8 @@ func (w *Waker) BackendGone(generation uint64) {
 	w.poll.Wake()
 }
 
-// Awake tells whether somebody has come for whom the backend is started or runs.
-// One that runs on for a while after the last has gone is not awake.
+// Awake tells whether somebody is there for whom the backend is started, again
+// and again if it fails, or runs. One that runs on after the last has gone is not.
 func (w *Waker) Awake() bool { return w.awake.Load() }
 
 // Serve wakes the backend for each client until nobody has come for IdleExit,
@@ -137,7 +137,6 @@ func (w *Waker) Serve(stop context.Context) (idle bool, err error) {
 		if stop.Err() != nil {
 			break // who keeps the backend stops it
 		}
-		w.awake.Store(false)
 		lease.Release()
 		if w.gone.Load() >= lease.Generation() && w.readable() {
 			select {
@@ -157,6 +156,7 @@ func (w *Waker) sleep(stop context.Context) (knocked bool, err error) {
 		if w.readable() {
 			return true, nil
 		}
+		w.awake.Store(false)
 		left := time.Until(until)
 		if w.cfg.IdleExit != never && left <= 0 {
 			return false, nil
