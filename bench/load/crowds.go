@@ -125,7 +125,31 @@ func line(s Spec, stage Stage) (Result, error) {
 	if err := stage(); err != nil {
 		return Result{}, err
 	}
+	if err := firstStays(replies); err != nil {
+		return Result{}, err
+	}
 	return letThrough(conns, replies)
+}
+
+// stay is how long the first client is served alone. Whoever lets others in
+// beside it does so far sooner.
+const stay = 250 * time.Millisecond
+
+// firstStays fails if a second one is served while the first is, and puts its
+// reply back.
+func firstStays(replies chan served) error {
+	select {
+	case first := <-replies:
+		defer func() { replies <- first }()
+	case <-time.After(patience):
+		return fmt.Errorf("%w: nobody is served", errLost)
+	}
+	select {
+	case <-replies:
+		return fmt.Errorf("%w: two clients were served at once", errCrowded)
+	case <-time.After(stay):
+		return nil
+	}
 }
 
 // letThrough closes each connection when its reply is there. Only then may
