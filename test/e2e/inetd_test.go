@@ -156,7 +156,9 @@ pwd
 umask
 nice
 ulimit -a
-grep -E '^(Sig(Blk|Ign)|NoNewPrivs|Cap(Inh|Eff|Amb))' /proc/self/status
+grep -E '^(SigBlk|NoNewPrivs|Cap(Inh|Eff|Amb))' /proc/self/status
+# Signals 32 and 33 are glibc's own (nptl(7)); make starts what it starts with these ignored.
+printf 'SigIgn: %x\n' $((0x$(sed -n 's/^SigIgn:\t//p' /proc/self/status) & ~0x180000000))
 cat /proc/self/oom_score_adj
 for fd in 0 1 2; do readlink /proc/$$/fd/$fd | sed 's/[0-9]*//g'; done
 ls /proc/self/fd
