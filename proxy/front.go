@@ -53,7 +53,7 @@ func (f *front) hear() error {
 	for i := range f.p.doors {
 		d := &f.p.doors[i]
 		if d.seat == 0 {
-			f.loop.Enroll(d, &d.seat)
+			_ = f.loop.Enroll(d, &d.seat, 0) // without a file it cannot fail
 		}
 		if err := f.loop.Watch(d.seat, 0, d.FD, epoll.In); err != nil {
 			return err
@@ -194,9 +194,11 @@ func (f *front) watch(c *client) error {
 	if c.stage != Waiting && c.stage != Entering { // it has to speak first
 		interest |= epoll.In
 	}
-	f.loop.Enroll(c, &a.seat)
+	if err := f.loop.Enroll(c, &a.seat, interest, int(c.fd)); err != nil {
+		return err
+	}
 	f.watches++
-	return f.loop.Watch(a.seat, 0, int(c.fd), interest)
+	return nil
 }
 
 // unwatch ends that, before the relay watches the same fd, or it is closed;

@@ -22,6 +22,7 @@ const (
 // closes them.
 type loop struct {
 	*epoll.Loop
+	relay   *Relay // whose loop it is
 	opts    Options
 	scratch []byte   // one read's bytes, empty between two of them
 	pipes   pipePool // pipes between two bulk flows
@@ -30,12 +31,12 @@ type loop struct {
 	severs bool       // sever was called: nothing new is taken
 }
 
-func newLoop(o Options) (*loop, error) {
+func newLoop(r *Relay, o Options) (*loop, error) {
 	l, err := epoll.NewLoop()
 	if err != nil {
 		return nil, err
 	}
-	return &loop{Loop: l, opts: o, scratch: make([]byte, bufferSize)}, nil
+	return &loop{Loop: l, relay: r, opts: o, scratch: make([]byte, bufferSize)}, nil
 }
 
 // join takes a session in and has its sockets watched. The loop hears of it
@@ -46,14 +47,16 @@ func (l *loop) join(s *Session) error {
 	if l.severs {
 		return ErrCut
 	}
-	l.Enroll((*sides)(s), &s.seat)
-	for side := A; side <= B; side++ {
-		if err := l.Watch(s.seat, uint8(side), int(s.fd[side]), interest); err != nil {
-			l.Retire(s.seat) // the caller closes the fds, which ends their watch
-			return err
-		}
+	return l.Enroll((*sides)(s), &s.seat, interest, int(s.fd[A]), int(s.fd[B]))
+}
+
+// leave is the end of join: no event of the session comes any more.
+func (l *loop) leave(s *Session) {
+	l.Retire(s.seat)
+	s.seat = 0
+	for _, fd := range s.fd {
+		l.Unwatch(int(fd))
 	}
-	return nil
 }
 
 // sides is a Session as its loop sees it.

@@ -115,7 +115,7 @@ func (s *Session) borrowPipe(d *direction) bool {
 		return false
 	}
 	if d.pipe == nil {
-		d.pipe = s.loop.pipes.get()
+		d.pipe = s.loop.Load().pipes.get()
 	}
 	return d.pipe != nil
 }
@@ -123,7 +123,7 @@ func (s *Session) borrowPipe(d *direction) bool {
 // returnPipe gives back a pipe that is empty: only a stuck flow keeps one.
 func (s *Session) returnPipe(d *direction) {
 	if d.pipe != nil && d.pipe.n == 0 {
-		s.loop.pipes.put(d.pipe)
+		s.loop.Load().pipes.put(d.pipe)
 		d.pipe = nil
 	}
 }

@@ -1,8 +1,9 @@
 // Package relay moves the bytes between the two sockets of a session.
 //
-// A few epoll loops, one for two CPUs, own the raw non-blocking fds of all
+// A few epoll loops, one for each CPU, own the raw non-blocking fds of all
 // sessions. No goroutine, buffer or pipe belongs to a quiet session: it costs
-// two fds and a few hundred bytes.
+// two fds and a few hundred bytes. A session whose flow is bulk may move to another
+// loop: there are more CPUs for those, and messages need not wait for them.
 //
 // A session has two directions, and each of them goes one way through
 //
@@ -72,9 +73,9 @@ func (s Side) other() Side { return s ^ 1 }
 
 // Options of a Relay. The zero value is good.
 type Options struct {
-	// Loops is the number of event loops; 0: half as many as the CPUs that Go
-	// uses. The other half is for those who make the bytes and take them: with
-	// a loop for each CPU they get in each other's way.
+	// Loops is the number of event loops; 0: one for each CPU that Go uses. Half
+	// of them are for all sessions, since on more CPUs these get in the way of
+	// those who make the bytes and take them; all of them for bulk flows.
 	Loops int
 	// HalfClosed is how long B may be silent after A has said all, before the
 	// session is cut; 0: for ever. It may be computing the answer.
@@ -88,7 +89,8 @@ type Options struct {
 // goroutine.
 type Relay struct {
 	loops []*loop
-	next  atomic.Uint32 // counts sessions, to deal them out to the loops
+	next  atomic.Uint32 // counts sessions, to deal them out to the first half of the loops
+	bulk  atomic.Uint32 // counts those of them that became bulk, to deal these out to all loops
 }
 
 // Result tells how a session ended.
@@ -102,11 +104,11 @@ type Result struct {
 func New(o Options) (*Relay, error) {
 	n := o.Loops
 	if n <= 0 {
-		n = max(runtime.GOMAXPROCS(0)/2, 1)
+		n = runtime.GOMAXPROCS(0)
 	}
 	r := &Relay{}
 	for range n {
-		l, err := newLoop(o)
+		l, err := newLoop(r, o)
 		if err != nil {
 			r.Close()
 			return nil, fmt.Errorf("cannot start the relay: %w", err)
@@ -134,8 +136,9 @@ func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error)
 		// (tcp(7)); telnet and ftp send such. Other families refuse: fine.
 		_ = nowait.SetInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	}
-	l := r.loops[int(r.next.Add(1))%len(r.loops)]
-	s := &Session{loop: l, fd: [2]int32{int32(a), int32(b)}, done: done}
+	l := r.loops[int(r.next.Add(1))%((len(r.loops)+1)/2)]
+	s := &Session{fd: [2]int32{int32(a), int32(b)}, done: done}
+	s.loop.Store(l)
 	if terms.Idle > 0 {
 		s.quiet = &silence{idle: terms}
 	}
@@ -186,16 +189,17 @@ func (r *Relay) Close() {
 
 // Session is one pair of sockets under way.
 type Session struct {
-	loop  *loop            // set by Join
-	done  func(Result)     // set by Join; called once, by the loop
-	dir   [2]direction     // dir[A] moves from A to B; owned by the loop
-	quiet *silence         // nil: no clock has to run; written by Join, then owned by the loop
-	moved [2]atomic.Uint64 // bytes delivered from A and from B; written by the loop
-	fd    [2]int32         // the sockets; written by Join
-	seat  epoll.Seat       // with the loop; written by join
-	gone  bool             // B has closed entirely; owned by the loop
-	ended bool             // done was called; owned by the loop
-	queue bool             // goOn is ordered; owned by the loop
+	loop  atomic.Pointer[loop] // written by Join, then by the loop that it leaves
+	done  func(Result)         // set by Join; called once, by the loop
+	dir   [2]direction         // dir[A] moves from A to B; owned by the loop
+	quiet *silence             // nil: no clock has to run; written by Join, then owned by the loop
+	moved [2]atomic.Uint64     // bytes delivered from A and from B; written by the loop
+	fd    [2]int32             // the sockets; written by Join
+	seat  epoll.Seat           // with the loop; written by join
+	gone  bool                 // B has closed entirely; owned by the loop
+	ended bool                 // done was called; owned by the loop
+	queue bool                 // goOn is ordered; owned by the loop
+	moves bool                 // has been given a loop as a bulk flow; owned by the loop
 }
 
 // Counts tells the bytes delivered so far from A to B and from B to A.
@@ -206,7 +210,7 @@ func (s *Session) Counts() (fromA, fromB uint64) {
 // Gone tells that the process behind B is no more, so that nobody can read
 // what A may still send. The session ends once all that B sent is delivered.
 func (s *Session) Gone() {
-	s.loop.Do(func() {
+	s.do(func() {
 		if !s.ended {
 			s.gone = true
 			s.pump()
@@ -217,7 +221,7 @@ func (s *Session) Gone() {
 // Cut ends the session soon, with a FIN to both sides, or with a reset; its
 // Result has ErrCut. A session that ended already is left alone.
 func (s *Session) Cut(reset bool) {
-	s.loop.Do(func() {
+	s.do(func() {
 		if reset {
 			s.abort(ErrCut, A)
 		} else {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tiproxy/tiproxy/internal/epoll"
 	"golang.org/x/sys/unix"
 )
 
@@ -99,6 +100,16 @@ func join(t testing.TB, r *Relay, netA, netB string) joined {
 	}
 	j.session = s
 	return j
+}
+
+// message goes from the client to the backend.
+func (j joined) message(t testing.TB) {
+	t.Helper()
+	got := make([]byte, 5)
+	j.client.Write([]byte("hello"))
+	if _, err := io.ReadFull(j.backend, got); err != nil || string(got) != "hello" {
+		t.Fatalf("got %q, %v", got, err)
+	}
 }
 
 func (j joined) wait(t testing.TB) Result {
@@ -502,6 +513,49 @@ func TestBulkFlowBorrowsAPipe(t *testing.T) {
 	r.loops[0].Do(func() { pool <- [2]int{len(r.loops[0].pipes.idle), r.loops[0].pipes.lent} })
 	if got := <-pool; got != [2]int{1, 0} {
 		t.Errorf("pipes idle and lent: %v, want one that was lent and came back", got)
+	}
+}
+
+// Bulk flows have all loops, so that they have all CPUs; what is not bulk stays.
+func TestBulkFlowsAreDealtOutToAllLoops(t *testing.T) {
+	r := newRelay(t, Options{Loops: 2})
+	sessions := func(l *loop) int {
+		n := make(chan int)
+		l.Do(func() {
+			all := 0
+			l.Each(func(epoll.Handler) { all++ })
+			n <- all
+		})
+		return <-n
+	}
+	var all []joined
+	for range 4 {
+		j := join(t, r, "tcp4", "tcp4")
+		j.message(t)
+		all = append(all, j)
+	}
+	if n := sessions(r.loops[0]); n != 4 {
+		t.Errorf("%d of 4 sessions with messages are on the first loop", n)
+	}
+	for i, j := range all {
+		const size = 8 << 20
+		sent := make([]byte, size)
+		rand.NewChaCha8([32]byte{byte(i)}).Read(sent)
+		go j.client.Write(sent)
+		got := make([]byte, size)
+		if _, err := io.ReadFull(j.backend, got); err != nil || !bytes.Equal(got, sent) {
+			t.Fatalf("session %d: not what was sent, %v", i, err)
+		}
+		j.message(t)
+	}
+	if a, b := sessions(r.loops[0]), sessions(r.loops[1]); a != 2 || b != 2 {
+		t.Errorf("%d and %d bulk flows on two loops, want 2 each", a, b)
+	}
+	for _, j := range all { // what comes from outside finds them
+		j.session.Cut(false)
+		if res := j.wait(t); res.Err != ErrCut {
+			t.Errorf("%+v", res)
+		}
 	}
 }
 

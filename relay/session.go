@@ -72,13 +72,60 @@ func (s *Session) pump() {
 		s.finish(nil, A)
 	case b.shut && s.gone:
 		s.finish(ErrGone, B)
-	case more && !s.queue:
-		s.queue = true
-		s.loop.Do(s.goOn)
 	}
-	if !s.ended && (s.quiet != nil || a.shut != b.shut) {
+	if s.ended {
+		return
+	}
+	if s.quiet != nil || a.shut != b.shut {
 		s.watchSilence()
 	}
+	if more && !s.queue && !(s.isBulk() && s.move()) && !s.ended {
+		s.queue = true
+		s.loop.Load().Do(s.goOn)
+	}
+}
+
+// isBulk tells whether one of its flows is.
+func (s *Session) isBulk() bool { return s.dir[A].full >= bulkAfter || s.dir[B].full >= bulkAfter }
+
+// move takes a session to the loop whose turn it is, once, and tells whether it
+// has left this one. It has no pipe yet, which would belong to the loop.
+func (s *Session) move() bool {
+	if s.moves {
+		return false
+	}
+	s.moves = true
+	from := s.loop.Load()
+	to := from.relay.forBulk()
+	if to == from {
+		return false
+	}
+	from.leave(s)
+	s.loop.Store(to)
+	if to.join(s) == nil {
+		return true // and the other loop may have it in its hands by now
+	}
+	s.loop.Store(from)
+	if err := from.join(s); err != nil {
+		s.abort(err, A)
+	}
+	return false
+}
+
+// forBulk is the loop for the next bulk flow.
+func (r *Relay) forBulk() *loop { return r.loops[int(r.bulk.Add(1))%len(r.loops)] }
+
+// do has f run on the session's loop, wherever it is by then; not at all once
+// that has ended.
+func (s *Session) do(f func()) {
+	l := s.loop.Load()
+	l.Do(func() {
+		if s.loop.Load() == l {
+			f()
+		} else {
+			s.do(f)
+		}
+	})
 }
 
 // goOn is the next turn of a session that had more to move than one.
@@ -117,6 +164,8 @@ func (s *Session) flow(from Side) (again bool, _ *failure) {
 			return false, nil
 		case budget <= 0:
 			return true, nil
+		case d.full >= bulkAfter && !s.moves:
+			return true, nil // pump sees to it
 		case d.full >= bulkAfter && s.borrowPipe(d):
 			if err := s.fillPipe(d, from); err != nil {
 				return false, &failure{err, from}
@@ -154,7 +203,7 @@ func (s *Session) passEOF(d *direction, from Side) *failure {
 // copy reads once from the source, into the loop's scratch, and writes that. It
 // answers how much the sink took; what it did not take is the direction's rest.
 func (s *Session) copy(d *direction, from Side) (int, *failure) {
-	scratch := s.loop.scratch
+	scratch := s.loop.Load().scratch
 	n, err := nowait.Recv(int(s.fd[from]), scratch)
 	switch {
 	case err == unix.EAGAIN:
@@ -262,7 +311,7 @@ func (s *Session) watchSilence() {
 	}
 	q.limit = limit
 	if q.timer == nil {
-		q.timer = time.AfterFunc(limit, func() { s.loop.Do(s.checkSilence) })
+		q.timer = time.AfterFunc(limit, func() { s.do(s.checkSilence) })
 	} else {
 		q.timer.Reset(limit)
 	}
@@ -274,9 +323,9 @@ func (s *Session) silenceLimit() (time.Duration, Side) {
 	limit, side := time.Duration(0), A
 	switch a, b := &s.dir[A], &s.dir[B]; {
 	case a.shut && !b.shut:
-		limit, side = s.loop.opts.HalfClosed, B
+		limit, side = s.loop.Load().opts.HalfClosed, B
 	case b.shut && !a.shut:
-		limit = s.loop.opts.Lingering
+		limit = s.loop.Load().opts.Lingering
 	}
 	if q := s.quiet; q != nil && q.idle.Idle > 0 && (limit == 0 || q.idle.Idle < limit) {
 		limit = q.idle.Idle
@@ -324,11 +373,13 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 	for side := A; side <= B; side++ {
 		d := &s.dir[side]
 		if d.pipe != nil {
-			s.loop.pipes.put(d.pipe)
+			s.loop.Load().pipes.put(d.pipe)
 		}
 		*d = direction{}
 	}
-	s.loop.Retire(s.seat)
+	if s.seat != 0 {
+		s.loop.Load().Retire(s.seat)
+	}
 	for _, fd := range s.fd {
 		closeFD(int(fd)) // takes it out of epoll too: nobody else has it open
 	}

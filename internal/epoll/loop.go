@@ -58,20 +58,32 @@ func NewLoop() (*Loop, error) {
 	return l, nil
 }
 
-// Enroll gives h a seat, and writes it to s before h can be told anything.
-func (l *Loop) Enroll(h Handler, s *Seat) {
+// Enroll gives h a seat, writes it to s, and watches files for it, whose tags
+// are their places in fds, two at most. h is told nothing before all that is
+// done. If it cannot be, h has no seat.
+func (l *Loop) Enroll(h Handler, s *Seat, interest uint32, fds ...int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.free) == 0 {
 		l.free = append(l.free, uint32(len(l.table)))
 		l.table = append(l.table, place{gen: 1})
 	}
-	last := len(l.free) - 1
-	slot := l.free[last]
-	l.free = l.free[:last]
+	slot := l.free[len(l.free)-1]
 	p := &l.table[slot]
-	p.h = h
 	*s = Seat(p.gen)<<32 | Seat(slot)<<1
+	for tag, fd := range fds {
+		if err := l.Watch(*s, uint8(tag), fd, interest); err != nil {
+			for _, watched := range fds[:tag] {
+				l.Unwatch(watched)
+			}
+			*s = 0
+			p.gen++ // what has happened already is nobody's
+			return err
+		}
+	}
+	p.h = h
+	l.free = l.free[:len(l.free)-1]
+	return nil
 }
 
 // Retire takes a seat back: its handler is told nothing any more. The files are
@@ -86,7 +98,8 @@ func (l *Loop) Retire(s Seat) {
 	l.free = append(l.free, slot)
 }
 
-// Watch has events of fd told to the handler in a seat, with a tag of 0 or 1.
+// Watch has events of one more file told to the handler in a seat, with a tag of
+// 0 or 1.
 // A writable socket is told as soon as it is watched for that.
 func (l *Loop) Watch(s Seat, tag uint8, fd int, interest uint32) error {
 	return l.poll.Add(fd, uint64(s)|uint64(tag), interest)

@@ -48,11 +48,8 @@ func TestLoopTellsHandlers(t *testing.T) {
 	b, atB := pair(t)
 	h := make(told, 10)
 	var s Seat
-	l.Enroll(h, &s)
-	for tag, fd := range []int{a, b} {
-		if err := l.Watch(s, uint8(tag), fd, In|Edge); err != nil {
-			t.Fatal(err)
-		}
+	if err := l.Enroll(h, &s, In|Edge, a, b); err != nil {
+		t.Fatal(err)
 	}
 	for tag, fd := range []int{atA, atB} {
 		if _, err := unix.Write(fd, []byte("x")); err != nil {
@@ -72,13 +69,12 @@ func TestLoopKnowsGenerations(t *testing.T) {
 	before, after := make(told, 10), make(told, 10)
 	var first, second Seat
 	l.on(t, func() {
-		l.Enroll(before, &first)
-		if err := l.Watch(first, 0, fd, In|Edge); err != nil {
+		if err := l.Enroll(before, &first, In|Edge, fd); err != nil {
 			t.Error(err)
 		}
 		_, _ = unix.Write(there, []byte("x")) // the event is there before the seat changes hands
 		l.Retire(first)
-		l.Enroll(after, &second)
+		_ = l.Enroll(after, &second, 0)
 	})
 	l.on(t, func() {}) // comes after the events of one wait
 	l.on(t, func() {})
@@ -93,6 +89,54 @@ func TestLoopKnowsGenerations(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-after
+}
+
+// Whoever cannot be watched whole is not told of the half, and leaves no seat.
+func TestLoopEnrollsWhollyOrNot(t *testing.T) {
+	l := newLoop(t)
+	fd, there := pair(t)
+	if _, err := unix.Write(there, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	refused, taken := make(told, 10), make(told, 10)
+	var none, s Seat
+	if err := l.Enroll(refused, &none, In|Edge, fd, -1); err == nil || none != 0 {
+		t.Errorf("seat %x, %v", none, err)
+	}
+	if err := l.Enroll(taken, &s, In|Edge, fd); err != nil {
+		t.Fatal(err)
+	}
+	<-taken
+	if len(refused) != 0 || uint32(s) != 0 {
+		t.Errorf("told %d times; the next seat is %x", len(refused), s)
+	}
+}
+
+// A handler is told nothing of one file before the other is watched, too: it may
+// close both.
+func TestLoopTellsNothingBeforeAllIsWatched(t *testing.T) {
+	l := newLoop(t)
+	a, atA := pair(t)
+	b, _ := pair(t)
+	if _, err := unix.Write(atA, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		var s Seat
+		gone := make(chan struct{})
+		h := handler(func() {
+			l.Retire(s)
+			l.Unwatch(a)
+			if err := l.poll.Delete(b); err != nil {
+				t.Errorf("told before the second file was watched: %v", err)
+			}
+			close(gone)
+		})
+		if err := l.Enroll(h, &s, In|Edge, a, b); err != nil {
+			t.Fatal(err)
+		}
+		<-gone
+	}
 }
 
 // Orders keep their order, also those that orders give, and events come between
@@ -158,8 +202,7 @@ func TestLoopThatIsNeverIdle(t *testing.T) {
 			l.WhenIdle(func() { late = got; l.Unwatch(fd); close(done) })
 		}
 	})
-	l.Enroll(h, &s)
-	if err := l.Watch(s, 0, fd, In); err != nil { // nobody reads it
+	if err := l.Enroll(h, &s, In, fd); err != nil { // nobody reads it
 		t.Fatal(err)
 	}
 	<-done
