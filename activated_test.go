@@ -119,7 +119,7 @@ func TestUnusableSocketOfTheUnit(t *testing.T) {
 func TestClientsAroundTheIdleExit(t *testing.T) {
 	t.Parallel()
 	const units, rounds = 20, 10
-	backend := echo(t)
+	backend := echoAt(t, "127.0.0.1:0")
 	var runs atomic.Int32
 	errs := make(chan error, 2*units)
 	var group sync.WaitGroup
@@ -184,10 +184,10 @@ func visit(addr string, rounds int) error {
 	return nil
 }
 
-// echo is a backend that tiproxy does not start. It answers as fakecat does.
-func echo(t *testing.T) (addr string) {
+// echoAt is a backend that tiproxy does not start. It answers as fakecat does.
+func echoAt(t *testing.T, at string) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := net.Listen("tcp4", at)
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
 	go func() {

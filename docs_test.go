@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,18 +195,7 @@ func (e example) command(t *testing.T, u *unit) *exec.Cmd {
 // backend serves at a port of the page, as fakecat does.
 func (e example) backend(t *testing.T, port string) {
 	t.Helper()
-	l, err := net.Listen("tcp4", e.at(port))
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go answer(conn, 0)
-		}
-	}()
+	echoAt(t, e.at(port))
 }
 
 // The first client starts the server and is answered, and others with it.

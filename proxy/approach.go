@@ -10,14 +10,9 @@ import (
 	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/internal/epoll"
 	"github.com/tiproxy/tiproxy/internal/nowait"
-	"github.com/tiproxy/tiproxy/internal/proxyhdr"
 	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
-
-// announcePatience is how long a trusted proxy may take for its header, which
-// it sends with the first packet.
-var announcePatience = 10 * time.Second
 
 // soon is how long a client may be on its way to a backend that is ready:
 // watching it from the beginning would cost as much as connecting it.
@@ -199,11 +194,10 @@ func (p *Proxy) hasLeft(c *client) error {
 // on a goroutine of its own.
 func (p *Proxy) pass(c *client) {
 	p.teller.tell(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
-	if p.cfg.Server != nil {
-		p.detour(c, nil, -1)
-		return
+	var lease Lease
+	if p.cfg.Server == nil {
+		lease = p.cfg.Backend.TryAcquire()
 	}
-	lease := p.cfg.Backend.TryAcquire()
 	if lease == nil || !lease.Proven() {
 		p.detour(c, lease, -1)
 		return
@@ -326,48 +320,6 @@ func (p *Proxy) departure(c *client, events uint32) error {
 		return ErrHungUp
 	}
 	return nil
-}
-
-// readHeader takes in a PROXY header, and tells whether it was whole. What
-// stands behind it is left in the socket.
-func (p *Proxy) readHeader(rules *Rules, c *client, hungUp bool) (whole bool) {
-	buf := make([]byte, proxyhdr.Most)
-	n, _, err := unix.Recvfrom(int(c.fd), buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	if err != nil && err != unix.EAGAIN {
-		p.conclude(c, ErrReset)
-		return false
-	}
-	length, err := proxyhdr.Length(buf[:max(n, 0)])
-	switch {
-	case err != nil:
-		err = &badHeader{err}
-	case length > 0:
-		err = p.introduce(rules, c, buf[:length])
-	case hungUp:
-		err = ErrHungUp
-	default:
-		return false // more will come
-	}
-	if err != nil {
-		p.conclude(c, err)
-	}
-	return err == nil
-}
-
-// introduce reads a header off the socket, and asks the rules about the client
-// that it names.
-func (p *Proxy) introduce(rules *Rules, c *client, header []byte) error {
-	if n, err := unix.Read(int(c.fd), header); err != nil || n < len(header) {
-		return ErrReset // it was there a moment ago
-	}
-	h, err := proxyhdr.Parse(header)
-	if err != nil {
-		return &badHeader{err}
-	}
-	if !h.Local {
-		c.addr, c.approach.local = h.Source, h.Dest
-	}
-	return rules.admit(c)
 }
 
 // stopClock ends the clock of announcing or silent.

@@ -21,9 +21,9 @@ const (
 	// readiness reach us within milliseconds.
 	retryFirst = 2 * time.Millisecond
 	retryMost  = 250 * time.Millisecond
-	// lookFirst and lookMost are the pauses between two looks whether the
-	// backend has accepted a connection. lookLast is the first pause that is
-	// not made: by then, half a second, it is not ending but busy.
+	// lookFirst is the first pause between two looks whether the backend has
+	// accepted a connection; each is twice the one before. lookLast is one that
+	// is not made any more: by then the backend is not ending but busy.
 	lookFirst = 100 * time.Microsecond
 	lookLast  = 400 * time.Millisecond
 )

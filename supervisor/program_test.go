@@ -35,6 +35,21 @@ const turnedAway = "turned away: "
 // asItIs changes nothing of an environment.
 func asItIs(env []string) []string { return env }
 
+// mustEndFirst demands that the program, which tells its pid, ends the connection
+// and goes on.
+func (g *guest) mustEndFirst() {
+	g.t.Helper()
+	pid := number(g.hears(""))
+	if _, err := g.reader.ReadByte(); err != io.EOF {
+		g.t.Errorf("the client reads %v", err)
+	}
+	if ended(pid) {
+		g.t.Error("the program has ended")
+	}
+	g.leave(errors.New("enough"))
+	_ = g.end()
+}
+
 // visit has a program serve a client. As a proxy does, it closes the socket
 // when the program has it.
 func visit(t *testing.T, p *Program) *guest {
@@ -152,15 +167,7 @@ func TestProgramHasItsClientAsStderr(t *testing.T) {
 		c.Output = func(_ int, line string) { t.Errorf("told %q", line) }
 	}, "sh", "-c", "echo aside >&2; echo $$; exec sleep infinity <&- >&- 2>&-"))
 	g.hears("aside")
-	pid := number(g.hears(""))
-	if _, err := g.reader.ReadByte(); err != io.EOF {
-		t.Errorf("the client reads %v", err)
-	}
-	if ended(pid) {
-		t.Error("the program has ended")
-	}
-	g.leave(errors.New("enough"))
-	_ = g.end()
+	g.mustEndFirst()
 }
 
 func TestProgramSurroundings(t *testing.T) {
@@ -217,15 +224,7 @@ func TestProgramIsToldOfItsClient(t *testing.T) {
 // The client sees the end when the program closes the socket, though this goes on.
 func TestProgramMayEndTheConnectionFirst(t *testing.T) {
 	g := visit(t, programOf(t, nil, "sh", "-c", "echo $$; exec sleep infinity <&- >&-"))
-	pid := number(g.hears(""))
-	if _, err := g.reader.ReadByte(); err != io.EOF {
-		t.Errorf("the client reads %v", err)
-	}
-	if ended(pid) {
-		t.Error("the program has ended")
-	}
-	g.leave(errors.New("enough"))
-	_ = g.end()
+	g.mustEndFirst()
 }
 
 func TestProgramLeavesNothingBehind(t *testing.T) {

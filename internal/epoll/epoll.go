@@ -32,7 +32,7 @@ type Event struct {
 	Events uint32
 }
 
-// Poller is one epoll instance. Wait belongs to one goroutine; Add, Modify,
+// Poller is one epoll instance. Wait belongs to one goroutine; Add,
 // Delete and Wake may be called from any.
 type Poller struct {
 	fd     int               // the epoll instance; written by New
@@ -65,12 +65,6 @@ func New(batch int) (*Poller, error) {
 // Add begins to watch fd; its events will carry id.
 func (p *Poller) Add(fd int, id uint64, events uint32) error {
 	return p.control(unix.EPOLL_CTL_ADD, fd, id, events)
-}
-
-// Modify changes what is watched of fd. With edge triggering a condition that
-// holds already is told anew.
-func (p *Poller) Modify(fd int, id uint64, events uint32) error {
-	return p.control(unix.EPOLL_CTL_MOD, fd, id, events)
 }
 
 // Delete ends the watch of fd. An event that Wait answered before may still be

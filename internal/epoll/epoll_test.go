@@ -32,15 +32,18 @@ func TestEventsCarryTheirID(t *testing.T) {
 	if err != nil || woken || len(events) != 1 || events[0].ID != id || events[0].Events&RdHup == 0 {
 		t.Errorf("%+v, woken %v, %v", events, woken, err)
 	}
-	// Edge-triggered: told once, and once more after Modify.
+	// Edge-triggered: told once, and once more when it is watched anew.
 	if events, _, _ := p.Wait(nil, 0); len(events) != 0 {
 		t.Errorf("told again: %+v", events)
 	}
-	if err := p.Modify(fds[0], id, In|Edge); err != nil {
+	if err := p.Delete(fds[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Add(fds[0], id, In|Edge); err != nil {
 		t.Fatal(err)
 	}
 	if events, _, _ := p.Wait(nil, 0); len(events) != 1 {
-		t.Errorf("after Modify: %+v", events)
+		t.Errorf("watched anew: %+v", events)
 	}
 	if err := p.Delete(fds[0]); err != nil {
 		t.Error(err)

@@ -7,8 +7,8 @@ import (
 
 // Handler is told what happens to files that a Loop watches for it.
 type Handler interface {
-	// Ready runs on the loop, and must not block: all others wait. tag is that
-	// of Watch, events are epoll's.
+	// Ready runs on the loop, and must not block: all others wait. tag tells
+	// which file it is, events are epoll's.
 	Ready(tag uint8, events uint32)
 }
 
@@ -99,8 +99,7 @@ func (l *Loop) Retire(s Seat) {
 }
 
 // Watch has events of one more file told to the handler in a seat, with a tag of
-// 0 or 1.
-// A writable socket is told as soon as it is watched for that.
+// 0 or 1. A writable socket is told as soon as it is watched for that.
 func (l *Loop) Watch(s Seat, tag uint8, fd int, interest uint32) error {
 	return l.poll.Add(fd, uint64(s)|uint64(tag), interest)
 }

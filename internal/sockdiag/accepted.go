@@ -104,10 +104,8 @@ func tcpPeerRequest(near, far sockaddr.Addr) []byte {
 
 // tcpInode reads the inode off a struct inet_diag_msg.
 func tcpInode(body []byte) (uint32, error) {
-	if len(body) < tcpAnswerSize {
-		return 0, errMalformed
-	}
-	return binary.NativeEndian.Uint32(body[68:]), nil
+	_, inode, err := tcpSocket(body)
+	return inode, err
 }
 
 // unixPeerRequest asks for the socket with an inode, and for its peer's.

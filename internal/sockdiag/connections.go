@@ -1,9 +1,7 @@
 package sockdiag
 
 import (
-	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -69,19 +67,9 @@ func connectionsOf(bound sockaddr.Addr, v6only bool) (int, error) {
 // parseConnection reads a struct inet_diag_msg. A connection that was shut down
 // on this side, and that no file has, was closed.
 func parseConnection(body []byte) (local sockaddr.Addr, held bool, err error) {
-	if len(body) < tcpAnswerSize {
-		return sockaddr.Addr{}, false, errMalformed
+	local, inode, err := tcpSocket(body)
+	if err != nil {
+		return sockaddr.Addr{}, false, err
 	}
-	var ip netip.Addr
-	switch source := body[8:24]; body[0] {
-	case unix.AF_INET:
-		ip = netip.AddrFrom4([4]byte(source))
-	case unix.AF_INET6:
-		ip = netip.AddrFrom16([16]byte(source))
-	default:
-		return sockaddr.Addr{}, false, errMalformed
-	}
-	state, inode := body[1], binary.NativeEndian.Uint32(body[68:])
-	held = inode != 0 || state == stateEstablished || state == stateCloseWait
-	return sockaddr.TCP(netip.AddrPortFrom(ip, binary.BigEndian.Uint16(body[4:]))), held, nil
+	return local, inode != 0 || body[1] == stateEstablished || body[1] == stateCloseWait, nil
 }

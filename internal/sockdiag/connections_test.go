@@ -66,18 +66,21 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// The server has said all, and still hears.
-func TestConnectionHalfClosedByItsServer(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+// dialed is a listener, and a connection that stands in its backlog.
+func dialed(t *testing.T, address string) (net.Listener, net.Conn) {
+	t.Helper()
+	l := listen(t, net.ListenConfig{}, "tcp4", address)
 	client, err := net.Dial("tcp4", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
+	t.Cleanup(func() { client.Close() })
+	return l, client
+}
+
+// The server has said all, and still hears.
+func TestConnectionHalfClosedByItsServer(t *testing.T) {
+	l, client := dialed(t, "127.0.0.1:0")
 	server, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -91,16 +94,7 @@ func TestConnectionHalfClosedByItsServer(t *testing.T) {
 }
 
 func TestConnectionsOfAnotherAddressAreNotCounted(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	l, _ := dialed(t, "127.0.0.2:0")
 	port := netip.MustParseAddrPort(l.Addr().String()).Port()
 	mustCount(t, "another address", sockaddr.TCP(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)), 0)
 	mustCount(t, "its own", sockaddr.TCP(netip.MustParseAddrPort(l.Addr().String())), 1)

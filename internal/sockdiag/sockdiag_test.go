@@ -137,12 +137,7 @@ func TestReusePortTwinsAreBothSeen(t *testing.T) {
 // Connections from and to the port are not listeners, nor is a bound socket
 // before listen(2).
 func TestOnlyListeningSocketsAreSeen(t *testing.T) {
-	l := listen(t, net.ListenConfig{}, "tcp4", "127.0.0.1:0")
-	client, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	l, _ := dialed(t, "127.0.0.1:0")
 	server, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)

@@ -63,10 +63,11 @@ func tcpRequest(family byte, port uint16, states uint32) []byte {
 	return request
 }
 
-// parseTCP reads a struct inet_diag_msg and what follows it.
-func parseTCP(body []byte) (Listener, error) {
-	if len(body) < tcpAnswerSize || body[1] != stateListen {
-		return Listener{}, errMalformed
+// tcpSocket reads what a struct inet_diag_msg says of every socket. Without an
+// inode no file has it: it was closed, or not accepted yet.
+func tcpSocket(body []byte) (local sockaddr.Addr, inode uint32, err error) {
+	if len(body) < tcpAnswerSize {
+		return sockaddr.Addr{}, 0, errMalformed
 	}
 	var ip netip.Addr
 	switch source := body[8:24]; body[0] {
@@ -75,13 +76,19 @@ func parseTCP(body []byte) (Listener, error) {
 	case unix.AF_INET6:
 		ip = netip.AddrFrom16([16]byte(source))
 	default:
+		return sockaddr.Addr{}, 0, errMalformed
+	}
+	port := binary.BigEndian.Uint16(body[4:])
+	return sockaddr.TCP(netip.AddrPortFrom(ip, port)), binary.NativeEndian.Uint32(body[68:]), nil
+}
+
+// parseTCP reads a struct inet_diag_msg and what follows it.
+func parseTCP(body []byte) (Listener, error) {
+	local, inode, err := tcpSocket(body)
+	if err != nil || body[1] != stateListen {
 		return Listener{}, errMalformed
 	}
-	l := Listener{
-		Addr:  sockaddr.TCP(netip.AddrPortFrom(ip, binary.BigEndian.Uint16(body[4:]))),
-		UID:   binary.NativeEndian.Uint32(body[64:]),
-		Inode: uint64(binary.NativeEndian.Uint32(body[68:])),
-	}
+	l := Listener{Addr: local, UID: binary.NativeEndian.Uint32(body[64:]), Inode: uint64(inode)}
 	for attrs := body[tcpAnswerSize:]; len(attrs) > 0; {
 		var a attr
 		var err error
