@@ -182,6 +182,7 @@ func (p *Proxy) Gate() *gate.Gate { return p.gate }
 // The listeners stay open, but nobody is accepted any more; the Relay is
 // closed unless it was idle.
 func (p *Proxy) Serve(stop, now context.Context) (idle bool, err error) {
+	go p.teller.run()
 	defer p.teller.close()
 	if err := p.front.hear(); err != nil {
 		return false, fmt.Errorf("cannot accept connections: %w", err)

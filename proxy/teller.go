@@ -29,9 +29,7 @@ type teller struct {
 }
 
 func newTeller(loop *epoll.Loop, hear func(Event), room func()) *teller {
-	t := &teller{loop: loop, hear: hear, room: room, work: make(chan struct{}, 1), done: make(chan struct{})}
-	go t.run()
-	return t
+	return &teller{loop: loop, hear: hear, room: room, work: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // tell has e told soon; nil ends the goroutine.
@@ -66,6 +64,7 @@ func (t *teller) isFull() bool {
 	return t.full
 }
 
+// run is the goroutine, which Serve starts.
 func (t *teller) run() {
 	defer close(t.done)
 	for range t.work {
