@@ -132,3 +132,59 @@ func TestClockOfAnEndedSession(t *testing.T) {
 		t.Errorf("told twice: %+v", <-j.result)
 	}
 }
+
+// Sessions with clocks of many lengths end each in its own time, and none of
+// them before that, also if others have gone in between.
+func TestManyClocks(t *testing.T) {
+	r := newRelay(t, Options{Loops: 1})
+	const sessions = 40
+	type end struct {
+		n    int
+		took time.Duration
+		res  Result
+	}
+	ends := make(chan end, sessions)
+	joinIdle(t, r, Terms{Idle: time.Hour}) // nobody waits for that
+	began := time.Now()
+	limit := func(n int) time.Duration { return idle + time.Duration(n*7%sessions)*5*time.Millisecond }
+	for n := range sessions {
+		a, client := pair(t, "unix")
+		b, backend := pair(t, "unix")
+		if _, err := r.Join(takeFD(t, a), takeFD(t, b), Terms{Idle: limit(n)}, func(res Result) {
+			ends <- end{n, time.Since(began), res}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if n%4 == 0 {
+			client.Close()
+			backend.Close()
+		}
+	}
+	for range sessions {
+		e := <-ends
+		if gone := e.n%4 == 0; gone != (e.res.Err != ErrIdle) || !gone && e.took < limit(e.n) {
+			t.Errorf("session %d of %v: %+v after %v", e.n, limit(e.n), e.res, e.took)
+		}
+	}
+	empty := make(chan int)
+	r.loops[0].Do(func() { empty <- len(r.loops[0].vigil.heap) })
+	if n := <-empty; n != 1 {
+		t.Errorf("%d of all are still expected, want the first alone", n)
+	}
+}
+
+// A session that goes to another loop as a bulk flow takes its clock along.
+func TestClockOfABulkFlow(t *testing.T) {
+	r := newRelay(t, Options{Loops: 2})
+	for range 2 { // one of them moves
+		j := joinIdle(t, r, Terms{Idle: idle})
+		go j.client.Write(make([]byte, 8<<20))
+		if _, err := io.CopyN(io.Discard, j.backend, 8<<20); err != nil {
+			t.Fatal(err)
+		}
+		last := time.Now()
+		if res := j.wait(t); res.Err != ErrIdle || time.Since(last) < idle*9/10 {
+			t.Errorf("%+v %v after the last byte", res, time.Since(last))
+		}
+	}
+}

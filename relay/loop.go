@@ -26,6 +26,7 @@ type loop struct {
 	opts    Options
 	scratch []byte   // one read's bytes, empty between two of them
 	pipes   pipePool // pipes between two bulk flows
+	vigil   vigil    // sessions that must not be silent for too long
 
 	mu     sync.Mutex // guards what follows
 	severs bool       // sever was called: nothing new is taken
@@ -36,7 +37,9 @@ func newLoop(r *Relay, o Options) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{Loop: l, relay: r, opts: o, scratch: make([]byte, bufferSize)}, nil
+	own := &loop{Loop: l, relay: r, opts: o, scratch: make([]byte, bufferSize)}
+	own.vigil.loop = own
+	return own, nil
 }
 
 // join takes a session in and has its sockets watched. The loop hears of it

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"slices"
-	"time"
 
 	"github.com/tiproxy/tiproxy/internal/epoll"
 	"github.com/tiproxy/tiproxy/internal/nowait"
@@ -101,6 +100,7 @@ func (s *Session) move() bool {
 		return false
 	}
 	from.leave(s)
+	from.vigil.leave(s)
 	s.loop.Store(to)
 	if to.join(s) == nil {
 		return true // and the other loop may have it in its hands by now
@@ -280,81 +280,6 @@ func (s *Session) took(d *direction, from Side, n int, err error) (int, error) {
 	return n, nil
 }
 
-// silence is the clock of a session that must not be silent for too long: one
-// with Terms.Idle, or that is half-closed. Most sessions never have one. The
-// loop owns it.
-type silence struct {
-	idle  Terms         // of an open session
-	limit time.Duration // that holds now; 0: none yet
-	moved uint64        // sum of Session.moved when last was set
-	last  time.Time     // when a byte was seen to have moved, or limit began to hold
-	timer *time.Timer   // nil: not started yet
-}
-
-// watchSilence sees to the clock after something moved or ended.
-func (s *Session) watchSilence() {
-	limit, _ := s.silenceLimit()
-	if limit == 0 {
-		return
-	}
-	if s.quiet == nil {
-		s.quiet = &silence{}
-	}
-	q := s.quiet
-	moved := s.moved[A].Load() + s.moved[B].Load()
-	if q.limit == limit && q.moved == moved {
-		return
-	}
-	q.moved, q.last = moved, time.Now()
-	if q.limit == limit {
-		return
-	}
-	q.limit = limit
-	if q.timer == nil {
-		q.timer = time.AfterFunc(limit, func() { s.do(s.checkSilence) })
-	} else {
-		q.timer.Reset(limit)
-	}
-}
-
-// silenceLimit is how long the session may be silent now, 0: for ever, and
-// whose silence it is.
-func (s *Session) silenceLimit() (time.Duration, Side) {
-	limit, side := time.Duration(0), A
-	switch a, b := &s.dir[A], &s.dir[B]; {
-	case a.shut && !b.shut:
-		limit, side = s.loop.Load().opts.HalfClosed, B
-	case b.shut && !a.shut:
-		limit = s.loop.Load().opts.Lingering
-	}
-	if q := s.quiet; q != nil && q.idle.Idle > 0 && (limit == 0 || q.idle.Idle < limit) {
-		limit = q.idle.Idle
-	}
-	return limit, side
-}
-
-// checkSilence ends a session in which nothing moved for as long as it may be
-// silent, else gives it the rest of that.
-func (s *Session) checkSilence() {
-	if s.ended {
-		return
-	}
-	q := s.quiet
-	if rest := q.limit - time.Since(q.last); rest > 0 { // something moved meanwhile
-		q.timer.Reset(rest)
-		return
-	}
-	limit, side := s.silenceLimit()
-	switch {
-	case limit != q.idle.Idle:
-		s.abort(ErrSilent, side)
-	case q.idle.Reset:
-		s.abort(ErrIdle, A)
-	default:
-		s.finish(ErrIdle, A)
-	}
-}
-
 // finish ends the session with a FIN to both sides.
 func (s *Session) finish(err error, from Side) { s.end(err, from, nowait.Close) }
 
@@ -367,9 +292,7 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 		return
 	}
 	s.ended = true
-	if s.quiet != nil && s.quiet.timer != nil {
-		s.quiet.timer.Stop()
-	}
+	s.loop.Load().vigil.leave(s)
 	for side := A; side <= B; side++ {
 		d := &s.dir[side]
 		if d.pipe != nil {
