@@ -3,6 +3,7 @@ package observe
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/tiproxy/tiproxy/access"
@@ -10,8 +11,8 @@ import (
 )
 
 // Connection takes an event of the proxy.
-func (o *Observer) Connection(e proxy.Event) {
-	switch e := e.(type) {
+func (o *Observer) Connection(whole proxy.Event) {
+	switch e := whole.(type) {
 	case proxy.WaitEvent:
 		if o.log.IsLevelEnabled(logrus.DebugLevel) {
 			o.tell(logrus.DebugLevel, &clientWaits, o.about(e.Client), "waits in line")
@@ -25,7 +26,11 @@ func (o *Observer) Connection(e proxy.Event) {
 			o.tell(logrus.DebugLevel, &clientEnters, f, "is let in")
 		}
 	case proxy.EndEvent:
-		o.ended(e)
+		if e.Outcome == proxy.Served && !o.log.IsLevelEnabled(logrus.InfoLevel) {
+			o.keep(whole)
+		} else {
+			o.ended(e)
+		}
 	case proxy.StarvedEvent:
 		f := fields{keyReason: e.Err.Error()}
 		if e.Listener != "" {
@@ -52,25 +57,47 @@ func (o *Observer) about(c proxy.Client) fields {
 	return f
 }
 
+// keep has the end of a served client among the last events, where LogLevel= wants
+// no line about it. There may be thousands a second, and hardly one of them is
+// ever looked at: only for who looks it becomes an entry.
+func (o *Observer) keep(end proxy.Event) {
+	now := time.Now()
+	o.recent.add(func() *logrus.Entry {
+		f, reason := o.outcome(end.(proxy.EndEvent))
+		return o.entry(now, logrus.InfoLevel, &sessionEnds, f, served(end.(proxy.EndEvent), f, reason))
+	})
+}
+
+// outcome are the fields that say how a client ended, and why; "": both sides
+// closed in order.
+func (o *Observer) outcome(e proxy.EndEvent) (f fields, reason string) {
+	f = o.about(e.Client)
+	f[keyOutcome] = string(e.Outcome)
+	f[keyWait] = e.Waited
+	if reason = o.reason(e); reason != "" {
+		f[keyReason] = reason
+	}
+	return f, reason
+}
+
+// served adds the fields of a served client, and answers the text.
+func served(e proxy.EndEvent, f fields, reason string) string {
+	f[keyServed] = e.Inside
+	if e.PID != 0 {
+		f[keyPID] = e.PID
+	} else {
+		f[keyBytesIn], f[keyBytesOut] = e.FromClient, e.FromBackend
+	}
+	return "served" + ending(e.FailedSide, reason)
+}
+
 // ended makes the one entry that each client gets. Of those that nobody let in
 // there may be any number: one a minute stands for them.
 func (o *Observer) ended(e proxy.EndEvent) {
-	f := o.about(e.Client)
-	f[keyOutcome] = string(e.Outcome)
-	f[keyWait] = e.Waited
-	reason := o.reason(e)
-	if reason != "" {
-		f[keyReason] = reason
-	}
+	f, reason := o.outcome(e)
 	switch e.Outcome {
 	case proxy.Served:
-		f[keyServed] = e.Inside
-		if e.PID != 0 {
-			f[keyPID] = e.PID
-		} else {
-			f[keyBytesIn], f[keyBytesOut] = e.FromClient, e.FromBackend
-		}
-		o.tell(logrus.InfoLevel, &sessionEnds, f, "served"+ending(e.FailedSide, reason))
+		o.tell(logrus.InfoLevel, &sessionEnds, f, served(e, f, reason))
 	case proxy.Refused:
 		if hint := e.Hint(); hint != "" {
 			reason += "; " + hint

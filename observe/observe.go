@@ -92,13 +92,19 @@ type fields = logrus.Fields
 
 // tell makes an event's one entry.
 func (o *Observer) tell(level logrus.Level, k *Kind, f fields, text string) {
-	f[keyEvent] = k
-	e := logrus.NewEntry(o.log)
-	e.Data, e.Message, e.Level, e.Time = f, text, level, time.Now()
+	e := o.entry(time.Now(), level, k, f, text)
 	if level <= logrus.InfoLevel {
-		o.recent.add(e)
+		o.recent.add(func() *logrus.Entry { return e })
 	}
 	e.Log(level, text)
+}
+
+// entry is an event as an entry of the log.
+func (o *Observer) entry(at time.Time, level logrus.Level, k *Kind, f fields, text string) *logrus.Entry {
+	f[keyEvent] = k
+	e := logrus.NewEntry(o.log)
+	e.Data, e.Message, e.Level, e.Time = f, text, level, at
+	return e
 }
 
 // remind tells an event of a sort unless that has been done so many times in

@@ -122,10 +122,13 @@ func TestRecent(t *testing.T) {
 		began := time.Now()
 		time.Sleep(time.Second)
 		o.Connection(proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp, Waited: time.Second})
+		o.Connection(proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Waited: time.Second, Inside: time.Minute, FromClient: 3, FromBackend: 4})
+		time.Sleep(time.Second) // what becomes an entry only now has its own time
 		want := []Entry{
 			{began, "info", "backend-ready", "the backend is ready after 1s"},
 			{began, "info", "line-limit", "clients wait in line, because MaxConnections= (--connections) lets no more in at once"},
 			{began.Add(time.Second), "info", "session-end", "left: client hung up client=192.0.2.9:1234 session=5 waited=1s"},
+			{began.Add(time.Second), "info", "session-end", "served client=192.0.2.9:1234 session=5 waited=1s served=1m0s in=3 out=4"},
 		}
 		if got := o.Recent(); !slices.Equal(got, want) {
 			t.Errorf("got  %v\nwant %v", got, want)

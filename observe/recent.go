@@ -23,12 +23,12 @@ type Entry struct {
 // recent is a ring of the last events.
 type recent struct {
 	mu      sync.Mutex
-	entries [recentMost]*logrus.Entry // they are not changed any more, and become text for whoever asks
-	n       int                       // events so far; the last one is at (n-1) % recentMost
+	entries [recentMost]func() *logrus.Entry // each answers an event, which becomes text for whoever asks
+	n       int                              // events so far; the last one is at (n-1) % recentMost
 }
 
 // add takes an event, in place of the oldest one.
-func (r *recent) add(e *logrus.Entry) {
+func (r *recent) add(e func() *logrus.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.entries[r.n%recentMost] = e
@@ -41,7 +41,7 @@ func (r *recent) all() []Entry {
 	defer r.mu.Unlock()
 	all := make([]Entry, 0, recentMost)
 	for i := max(0, r.n-recentMost); i < r.n; i++ {
-		e := r.entries[i%recentMost]
+		e := r.entries[i%recentMost]()
 		all = append(all, Entry{e.Time, e.Level.String(), kindOf(e).Event, cut(message(e), recentText)})
 	}
 	return all
