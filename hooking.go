@@ -9,6 +9,7 @@ import (
 	"github.com/tiproxy/tiproxy/hook"
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"github.com/tiproxy/tiproxy/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -38,7 +39,7 @@ func (s *service) hooking(o *observe.Observer) hook.Config {
 // beforeNext runs BeforeNext= for a client that has got its slot.
 func (s *service) beforeNext(ctx context.Context, c proxy.Client) error {
 	facts := s.facts("")
-	facts.Client = clientOf(c)
+	facts.Client = clientOf(c, sockaddr.Addr{})
 	return s.hooks.Before(ctx, facts)
 }
 
@@ -49,7 +50,7 @@ func (s *service) hookConnection(e proxy.Event) {
 		return
 	}
 	facts := s.facts(end.Err.Error())
-	facts.Client, facts.Generation = clientOf(end.Client), end.Generation
+	facts.Client, facts.Generation = clientOf(end.Client, sockaddr.Addr{}), end.Generation
 	s.hooks.Fire(hook.OnTimeout, facts)
 }
 
@@ -87,10 +88,11 @@ func (s *service) facts(reason string) hook.Facts {
 	return f
 }
 
-// clientOf says where a client came from in the words of the hooks.
-func clientOf(c proxy.Client) *hook.Client {
+// clientOf says where a client came from in the words of the hooks, and what it
+// connected to, where that is known.
+func clientOf(c proxy.Client, to sockaddr.Addr) *hook.Client {
 	h := &hook.Client{Session: c.Number, Listener: c.Listener}
-	if to := c.Local; to.IsIP() {
+	if to.IsIP() {
 		h.LocalAddr, h.LocalPort = to.IP.Addr().String(), int(to.IP.Port())
 	}
 	switch a := c.Addr; {

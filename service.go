@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
 	"github.com/tiproxy/tiproxy/relay"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"github.com/tiproxy/tiproxy/supervisor"
 	"github.com/tiproxy/tiproxy/wake"
 )
@@ -27,6 +29,14 @@ const (
 	// all, and keep its slot from the next.
 	lingering = time.Minute
 )
+
+// spare is how many more goroutines than event loops may run at once. While none
+// of these places is free, Go's monitor takes the processor from a loop each time it
+// waits, and watches it every 20 µs for that.
+const spare = 1
+
+// loops is one for each CPU that Go found, or that GOMAXPROCS allows.
+var loops = runtime.GOMAXPROCS(0)
 
 // service is a tiproxy that is being put together, or runs.
 type service struct {
@@ -58,7 +68,8 @@ func (s *service) run() error {
 	defer closeAll(s.listeners)
 	observer := observe.New(s.log, observe.Clients(s.cfg.Service.LogClients), s.publish)
 	var err error
-	if s.relay, err = relay.New(relay.Options{HalfClosed: halfClosed, Lingering: lingering}); err != nil {
+	runtime.GOMAXPROCS(loops + spare)
+	if s.relay, err = relay.New(relay.Options{Loops: loops, HalfClosed: halfClosed, Lingering: lingering}); err != nil {
 		return err
 	}
 	s.metrics = metrics.New(s.measured())
@@ -152,8 +163,8 @@ func (b backend) TryAcquire() proxy.Lease {
 type programs struct{ *supervisor.Program }
 
 // Serve implements proxy.Server.
-func (p programs) Serve(ctx context.Context, fd int, c proxy.Client, begun func(pid int)) error {
-	return p.Program.Serve(ctx, fd, clientOf(c).Environment, begun)
+func (p programs) Serve(ctx context.Context, fd int, c proxy.Client, local sockaddr.Addr, begun func(pid int)) error {
+	return p.Program.Serve(ctx, fd, clientOf(c, local).Environment, begun)
 }
 
 // backendStatus is how the backend does, or what stands in for it.

@@ -18,9 +18,10 @@ import (
 // watching it from the beginning would cost as much as connecting it.
 const soon = 5 * time.Millisecond
 
-// welcome takes in an accepted connection, and tells whether it was not denied.
-// The front calls it, so that the turns are dealt out in the order of accepting.
-func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) bool {
+// welcome takes in an accepted connection, and tells whether it was not denied,
+// and what is to be done then. The front calls it, so that the turns are dealt out
+// in the order of accepting.
+func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) (bool, []sequel) {
 	rules := p.rules.Load()
 	c := &client{fd: int32(fd), door: d, addr: addr, uid: -1, arrived: p.clock(), approach: &approach{}}
 	announced := rules.announced(addr.IsIP())
@@ -33,17 +34,16 @@ func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) bool {
 	}
 	if err != nil {
 		p.deny(c, err)
-		return false
+		return false, nil
 	}
 	p.mu.Lock()
-	defer p.unlock()
 	p.enter(c)
 	if announced {
 		p.listenTo(c, Announcing, announcePatience, ErrUnannounced)
 	} else {
 		p.advance(rules, c)
 	}
-	return true
+	return true, p.decided()
 }
 
 // admit asks whether a client may come in.
@@ -71,18 +71,33 @@ func (p *Proxy) deny(c *client, err error) {
 	p.teller.tell(p.account(c, Denied, err))
 }
 
-// later has f called once p.mu, which is held, is given back by unlock.
-func (p *Proxy) later(f func()) { p.after = append(p.after, f) }
+// sequel is what was decided of a client under Proxy.mu, to be done without it.
+type sequel struct {
+	c   *client
+	why error // it is to be seen off for; nil: it is let in
+}
 
-// unlock gives p.mu back, and then does what was decided under it.
-func (p *Proxy) unlock() {
+// decided gives p.mu back, and answers what was decided under it.
+func (p *Proxy) decided() []sequel {
 	after := p.after
 	p.after = nil
 	p.mu.Unlock()
-	for _, f := range after {
-		f()
+	return after
+}
+
+// carryOut does what was decided.
+func (p *Proxy) carryOut(after []sequel) {
+	for _, s := range after {
+		if s.why == nil {
+			p.pass(s.c)
+		} else {
+			p.end(s.c, s.why)
+		}
 	}
 }
+
+// unlock gives p.mu back, and then does what was decided under it.
+func (p *Proxy) unlock() { p.carryOut(p.decided()) }
 
 // The functions from here to letIn are called with p.mu held.
 
@@ -108,7 +123,7 @@ func (p *Proxy) dismiss(c *client, why error) {
 // conclude ends a client that is in nobody else's hands.
 func (p *Proxy) conclude(c *client, why error) {
 	p.move(c, Ended)
-	p.later(func() { p.end(c, why) })
+	p.after = append(p.after, sequel{c, why})
 }
 
 // listenTo waits for what a client has to say first.
@@ -163,7 +178,7 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 		if !c.turn.InLine() { // Before runs for it
 			return
 		}
-		p.later(func() { p.teller.tell(WaitEvent{Client: c.facts()}) })
+		p.teller.tell(WaitEvent{Client: c.facts()})
 		if text := rules.QueueMessage; len(text) > 0 {
 			_, _ = unix.Write(int(c.fd), text)
 		}
@@ -178,22 +193,19 @@ func (p *Proxy) letIn(c *client) {
 		p.conclude(c, err)
 		return
 	}
-	p.later(func() { p.pass(c) })
+	p.teller.tell(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
+	p.after = append(p.after, sequel{c, nil})
 }
 
-// hasLeft asks the kernel whether a client that is not watched has left, and
-// answers why.
+// hasLeft asks the kernel whether a client has left, and answers why. Of one that
+// is watched its loop may not have heard yet.
 func (p *Proxy) hasLeft(c *client) error {
-	if c.approach.seat != 0 {
-		return nil
-	}
 	return p.departure(c, uint32(uint16(nowait.Poll(int(c.fd), unix.POLLRDHUP))))
 }
 
 // pass leads a client to the backend at once if that takes no waiting, else
 // on a goroutine of its own.
 func (p *Proxy) pass(c *client) {
-	p.teller.tell(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
 	var lease Lease
 	if p.cfg.Server == nil {
 		lease = p.cfg.Backend.TryAcquire()
@@ -252,7 +264,7 @@ func (p *Proxy) watchOn(c *client) {
 // Moved implements gate.Waiter: the wait is over.
 func (c *client) Moved(err error) {
 	p := c.door.p
-	p.front.loop.Do(func() { p.moved(c, err) })
+	p.front.home.Do(func() { p.moved(c, err) })
 }
 
 func (p *Proxy) moved(c *client, err error) {

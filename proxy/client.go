@@ -43,9 +43,6 @@ const (
 	Ended
 )
 
-// speaks tells whether it is the client's turn to say something.
-func (s Stage) speaks() bool { return s == Announcing || s == Silent }
-
 // client is one accepted connection. Thousands of them may be joined and quiet,
 // so what only some need, or only until then, stands in approach.
 type client struct {
@@ -222,7 +219,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 // the relay has closed both sockets.
 func (p *Proxy) relay(c *client, lease Lease, fd int) error {
 	rules := p.rules.Load()
-	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset}
+	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset, Loop: c.door.at}
 	if rules.SessionIdle != never {
 		terms.Idle = rules.SessionIdle
 	}
@@ -273,10 +270,15 @@ func (c *client) finished(res relay.Result) {
 	}
 	c.turn.Done()
 	p.teller.tell(e)
-	p.front.loop.Do(func() { // after whom Done let in
+	leave := func() {
 		lease.Release()
 		p.exit(c)
-	})
+	}
+	if p.anyWaits() {
+		p.front.home.Do(leave) // after whom Done let in
+	} else {
+		leave()
+	}
 }
 
 // end sees a client off that never reached the relay. Who moved it to the stage

@@ -23,8 +23,7 @@ type Client struct {
 	Number   uint64 // of the connection, from 1
 	Listener string // its name; "" when it has none
 	Addr     sockaddr.Addr
-	UID      int           // of a client of a UNIX socket; -1: not known
-	Local    sockaddr.Addr // what it connected to; told to Server.Serve, else zero
+	UID      int // of a client of a UNIX socket; -1: not known
 }
 
 // String is the client's address; of a UNIX socket that has none, its user.

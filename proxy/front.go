@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,57 +27,85 @@ const (
 	anyRest          // is never the reason; ends each of them
 )
 
-// front accepts, and watches those who have not reached the backend yet. It
-// lives on the home loop of the relay: its fields belong to that, if nothing
-// else is said.
+// front accepts, and watches those who have not reached the backend yet. Its
+// listeners are heard on all loops of the relay: while the first one keeps up it
+// alone is woken, and who comes when it is busy is taken in by the next.
 type front struct {
 	p       *Proxy
-	loop    *epoll.Loop
-	rate    gate.Rate     // of meter
-	meter   *gate.Meter   // of Rules.Rate
-	hears   bool          // accepts, or rests; not any more once it is deaf
-	watches int           // clients that are watched; under Proxy.mu
+	home    *epoll.Loop   // the first loop
 	deaf    chan struct{} // closed when nobody is accepted any more
-	idle    bool          // it went deaf of its own accord; valid once deaf is closed
 	resting atomic.Int32  // the rest, noRest while it accepts; read by anybody
+	watches int           // clients that are watched; under Proxy.mu
+
+	// mu is held from the accepting of a client until it stands in line, so that
+	// the line is in the order of accepting. It comes before Proxy.mu, and guards
+	// what follows.
+	mu    sync.Mutex
+	rate  gate.Rate   // of meter
+	meter *gate.Meter // of Rules.Rate
+	hears bool        // accepts, or rests; not any more once it is deaf
+	idle  bool        // it went deaf of its own accord; valid once deaf is closed
 }
 
 func newFront(p *Proxy) *front {
 	return &front{
-		p: p, loop: p.cfg.Relay.Home(), meter: gate.NewMeter(gate.Rate{}),
+		p: p, home: p.loops[0], meter: gate.NewMeter(gate.Rate{}),
 		hears: true, deaf: make(chan struct{}),
 	}
 }
 
-// hear begins to accept, or begins again.
+// begin begins to accept.
+func (f *front) begin() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hear()
+}
+
+// hear begins to accept, or begins again; f.mu is held.
 func (f *front) hear() error {
 	for i := range f.p.doors {
 		d := &f.p.doors[i]
 		if d.seat == 0 {
-			_ = f.loop.Enroll(d, &d.seat, 0) // without a file it cannot fail
+			_ = d.loop().Enroll(d, &d.seat, 0) // without a file it cannot fail
 		}
-		if err := f.loop.Watch(d.seat, 0, d.FD, epoll.In); err != nil {
+		if err := d.loop().Watch(d.seat, 0, d.FD, epoll.In|epoll.One); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stop has the front go deaf, and returns when it is.
+// soon has do called on the home loop, with f.mu held.
+func (f *front) soon(do func()) {
+	f.home.Do(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		do()
+	})
+}
+
+// stop has the front go deaf.
 func (f *front) stop() {
-	f.loop.Do(func() { f.goDeaf(false) })
-	<-f.deaf
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.goDeaf(false)
 }
 
 // Ready implements epoll.Handler. The listeners are level-triggered: a backlog is
 // told again by the next wait, so that several listeners take turns.
 func (d *door) Ready(uint8, uint32) {
-	if f := d.p.front; f.hears && f.mayAccept() {
-		f.accept(d)
+	f := d.p.front
+	f.mu.Lock()
+	var after []sequel
+	if f.hears && f.mayAccept() {
+		after = f.accept(d)
 	}
+	f.mu.Unlock()
+	d.p.carryOut(after)
 }
 
-// leaveIfIdle goes deaf once nobody has been there for IdleExit.
+// leaveIfIdle goes deaf once nobody has been there for IdleExit; f.mu is held, as
+// in the functions from here to accept.
 func (f *front) leaveIfIdle() {
 	if f.resting.Load() == int32(noRest) && f.p.isIdle() {
 		f.goDeaf(true)
@@ -91,7 +120,8 @@ func (f *front) goDeaf(idle bool) {
 	}
 	f.unhear()
 	for i := range f.p.doors {
-		f.loop.Retire(f.p.doors[i].seat)
+		d := &f.p.doors[i]
+		d.loop().Retire(d.seat)
 	}
 	f.hears, f.idle = false, idle
 	close(f.deaf)
@@ -99,7 +129,7 @@ func (f *front) goDeaf(idle bool) {
 
 func (f *front) unhear() {
 	for i := range f.p.doors {
-		f.loop.Unwatch(f.p.doors[i].FD)
+		f.p.doors[i].loop().Unwatch(f.p.doors[i].FD)
 	}
 }
 
@@ -142,12 +172,13 @@ func (p *Proxy) isFull() bool {
 	return p.gate.Places() <= p.speakers
 }
 
-// accept takes one client.
-func (f *front) accept(d *door) {
+// accept takes one client, and answers what is to be done once f.mu is given back.
+func (f *front) accept(d *door) (after []sequel) {
 	fd, addr, err := sockaddr.Accept(d.FD)
 	switch err {
 	case nil:
-		if f.p.welcome(fd, d, addr) {
+		welcome := false
+		if welcome, after = f.p.welcome(fd, d, addr); welcome {
 			f.meter.Count(f.p.clock())
 		}
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
@@ -157,6 +188,7 @@ func (f *front) accept(d *door) {
 	}
 	// Anything else is one connection's own trouble (accept(2), "Error
 	// handling"), or nobody was there.
+	return after
 }
 
 // rest stops accepting until resume ends it.
@@ -168,7 +200,7 @@ func (f *front) rest(why rest) {
 // resume ends a rest of that kind, if there is one. Anybody may call it.
 func (f *front) resume(why rest) {
 	if f.is(why) {
-		f.loop.Do(func() {
+		f.soon(func() {
 			if f.hears && f.is(why) {
 				f.resting.Store(int32(noRest))
 				_ = f.hear() // it could be heard before
@@ -194,7 +226,7 @@ func (f *front) watch(c *client) error {
 	if c.stage != Waiting && c.stage != Entering { // it has to speak first
 		interest |= epoll.In
 	}
-	if err := f.loop.Enroll(c, &a.seat, interest, int(c.fd)); err != nil {
+	if err := c.door.loop().Enroll(c, &a.seat, interest, int(c.fd)); err != nil {
 		return err
 	}
 	f.watches++
@@ -205,8 +237,8 @@ func (f *front) watch(c *client) error {
 // p.mu is held.
 func (f *front) unwatch(c *client) {
 	if a := c.approach; a.seat != 0 {
-		f.loop.Retire(a.seat)
-		f.loop.Unwatch(int(c.fd))
+		c.door.loop().Retire(a.seat)
+		c.door.loop().Unwatch(int(c.fd))
 		a.seat = 0
 		f.watches--
 	}

@@ -15,13 +15,13 @@ type Server interface {
 	// left. begun is called, at most once, when the program has it: from then on
 	// the Server must not use fd. If begun was not called nobody has read from
 	// the socket, and the error says why. When ctx ends the program is ended.
-	Serve(ctx context.Context, fd int, c Client, begun func(pid int)) error
+	// local is what the client connected to.
+	Serve(ctx context.Context, fd int, c Client, local sockaddr.Addr, begun func(pid int)) error
 }
 
 // host has the Server serve a client that was let in.
 func (p *Proxy) host(ctx context.Context, c *client) {
-	who := c.facts()
-	who.Local = c.local()
+	local := c.local()
 	p.mu.Lock()
 	// What the program reads, the front would take for nothing having been sent.
 	p.front.unwatch(c)
@@ -31,7 +31,7 @@ func (p *Proxy) host(ctx context.Context, c *client) {
 	begun := false
 	err := context.Cause(ctx)
 	if err == nil {
-		err = p.cfg.Server.Serve(ctx, int(c.fd), who, func(pid int) {
+		err = p.cfg.Server.Serve(ctx, int(c.fd), c.facts(), local, func(pid int) {
 			begun = true
 			p.handOver(c, pid)
 		})

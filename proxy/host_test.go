@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +19,7 @@ type hosting func(ctx context.Context, conn net.Conn, c Client) error
 
 const programPID = 4711
 
-func (h hosting) Serve(ctx context.Context, fd int, c Client, begun func(int)) error {
+func (h hosting) Serve(ctx context.Context, fd int, c Client, _ sockaddr.Addr, begun func(int)) error {
 	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -37,7 +38,7 @@ func (h hosting) Serve(ctx context.Context, fd int, c Client, begun func(int)) e
 // refusing is a Server whose program cannot be started.
 type refusing struct{ err error }
 
-func (r refusing) Serve(context.Context, int, Client, func(int)) error { return r.err }
+func (r refusing) Serve(context.Context, int, Client, sockaddr.Addr, func(int)) error { return r.err }
 
 // runServer is run with a Server.
 func runServer(t *testing.T, s Server, limit int, change func(*Config)) *running {
@@ -213,14 +214,23 @@ func TestProgramIsEnded(t *testing.T) {
 	}
 }
 
+// locals is a Server whose program ends at once, and that passes on what the
+// client connected to.
+type locals chan sockaddr.Addr
+
+func (l locals) Serve(_ context.Context, _ int, _ Client, local sockaddr.Addr, begun func(int)) error {
+	begun(programPID)
+	l <- local
+	return nil
+}
+
 func TestServerIsToldWhereTheClientConnectedTo(t *testing.T) {
-	told := make(chan Client, 1)
-	tell := hosting(func(_ context.Context, _ net.Conn, c Client) error { told <- c; return nil })
+	told := make(locals, 1)
 	for header, want := range map[string]string{
 		"": "",
 		"PROXY TCP4 192.0.2.1 198.51.100.1 1234 79\r\n": "198.51.100.1:79",
 	} {
-		r := runServer(t, tell, 1, func(c *Config) {
+		r := runServer(t, told, 1, func(c *Config) {
 			if header != "" {
 				c.Rules.Trusted = sources(t, "127.0.0.1")
 			}
@@ -230,8 +240,8 @@ func TestServerIsToldWhereTheClientConnectedTo(t *testing.T) {
 		}
 		c := r.dial(0)
 		io.WriteString(c, header)
-		if got := <-told; got.Local.String() != want {
-			t.Errorf("with the header %q: %s, want %s", header, got.Local, want)
+		if got := <-told; got.String() != want {
+			t.Errorf("with the header %q: %s, want %s", header, got, want)
 		}
 		mustEOF(t, c)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // Fifty clients over two listeners reach the backend in the order in which
-// they came, one at a time.
+// they came, one at a time, whichever loop took them in.
 func TestOrderOverTwoListeners(t *testing.T) {
 	var mu sync.Mutex
 	var order []string
@@ -25,14 +25,20 @@ func TestOrderOverTwoListeners(t *testing.T) {
 		mu.Unlock()
 		fmt.Fprint(c, "bye")
 	})
-	r := run(t, b, 1, 100, func(c *Config) { c.Listeners = []Listener{listen(t), listen(t)} })
+	two := twoLoops(t)
+	r := run(t, b, 1, 100, func(c *Config) { two(c); c.Listeners = []Listener{listen(t), listen(t)} })
 	door := r.dial(0)
 	fmt.Fprint(door, "door")
 	var clients []*net.TCPConn
 	var want []string
 	for i := range 50 {
+		release := func() {}
+		if i%3 == 0 {
+			release = hold(r.proxy.loops[0])
+		}
 		c := r.dial(i % 2)
 		await[WaitEvent](r) // so the next one comes later
+		release()
 		name := fmt.Sprintf("client %d", i)
 		fmt.Fprint(c, name)
 		c.CloseWrite()

@@ -20,9 +20,11 @@
 //	                     └─▶ unserved: that was not started
 //
 // The front accepts from all listeners and watches those who have not reached
-// the backend yet. It is one thread of events, on the first loop of the relay, so
-// the order of accepting is the order of the line, whatever listener a client
-// came by. A client has a goroutine only while somebody has to be waited for, who
+// the backend yet. It has no thread of its own: it lives on the loops of the relay,
+// one of which at a time may accept, so that the order of accepting is the order of
+// the line, whatever listener a client came by. Whoever need not wait stays with the
+// loop that accepted it; whoever has waited is let in by the first one, in order.
+// A client has a goroutine only while somebody has to be waited for, who
 // starts the backend or is slow to take the connection. With a Server it keeps it
 // to its end: the program that serves it is heavier by far.
 //
@@ -106,14 +108,16 @@ type Proxy struct {
 	gate   *gate.Gate
 	front  *front
 	teller *teller
-	doors  []door    // the listeners; written by New
-	began  time.Time // the zero of clock; written by New
+	loops  []*epoll.Loop // of the relay; written by New
+	doors  []door        // each listener on each loop, those of the first loop first; written by New
+	began  time.Time     // the zero of clock; written by New
 	rules  atomic.Pointer[Rules]
 
 	mu       sync.Mutex
 	clients  *client       // the list of those not ended; nil: none
 	count    int           // of them
 	speakers int           // of them, in the stages Announcing and Silent
+	waiting  int           // of them, in the stage Waiting
 	idle     *time.Timer   // runs while there is no client; nil: IdleExit was never set
 	empty    chan struct{} // non-nil: closed by the last client's end
 	quiet    uint64        // counts the times that there was no client
@@ -123,18 +127,22 @@ type Proxy struct {
 	denied   uint64        // counts those that the rules kept out
 	dead     uint64        // the last generation that is known to have ended
 	severed  uint64        // the last generation whose sessions were cut
-	after    []func()      // what to do once mu is given back; see unlock
+	after    []sequel      // what to do once mu is given back; see unlock
 
 	hurry context.Context         // ends when those inside are to be cut
 	cut   context.CancelCauseFunc // ends hurry
 }
 
-// door is a listener of a Proxy's, as its clients know it.
+// door is a listener of a Proxy's on one of its loops. Who came by it stays with
+// that loop.
 type door struct {
 	Listener
 	p    *Proxy
-	seat epoll.Seat // on the home loop; 0: none yet; written by hear
+	at   int        // the loop's place in p.loops
+	seat epoll.Seat // on that loop; 0: none yet; written by front.hear
 }
+
+func (d *door) loop() *epoll.Loop { return d.p.loops[d.at] }
 
 // Why a client was not served to its end; the events carry one of these or an
 // error of the system.
@@ -157,13 +165,15 @@ func New(cfg Config) *Proxy {
 	if cfg.Events == nil {
 		cfg.Events = func(Event) {}
 	}
-	p := &Proxy{cfg: cfg, began: time.Now()}
-	for _, l := range cfg.Listeners {
-		p.doors = append(p.doors, door{Listener: l, p: p})
+	p := &Proxy{cfg: cfg, began: time.Now(), loops: cfg.Relay.Loops()}
+	for at := range p.loops {
+		for _, l := range cfg.Listeners {
+			p.doors = append(p.doors, door{Listener: l, p: p, at: at})
+		}
 	}
 	p.hurry, p.cut = context.WithCancelCause(context.Background())
 	p.front = newFront(p)
-	p.teller = newTeller(p.front.loop, cfg.Events, func() { p.front.resume(restUntold) })
+	p.teller = newTeller(cfg.Events, func() { p.front.resume(restUntold) })
 	rules := cfg.Rules
 	p.fill(&rules)
 	p.gate = gate.New(rules.Gate)
@@ -184,7 +194,7 @@ func (p *Proxy) Gate() *gate.Gate { return p.gate }
 func (p *Proxy) Serve(stop, now context.Context) (idle bool, err error) {
 	go p.teller.run()
 	defer p.teller.close()
-	if err := p.front.hear(); err != nil {
+	if err := p.front.begin(); err != nil {
 		return false, fmt.Errorf("cannot accept connections: %w", err)
 	}
 	p.mu.Lock()
@@ -290,12 +300,27 @@ func (p *Proxy) enter(c *client) {
 
 // move takes a client to another stage; p.mu is held.
 func (p *Proxy) move(c *client, to Stage) {
-	if c.stage.speaks() {
-		p.speakers--
+	p.tally(c.stage, -1)
+	c.stage = to
+	p.tally(to, +1)
+}
+
+// tally counts a client in a stage, or out of it; p.mu is held.
+func (p *Proxy) tally(s Stage, n int) {
+	switch s {
+	case Announcing, Silent:
+		p.speakers += n
+	case Waiting:
+		p.waiting += n
 	}
-	if c.stage = to; to.speaks() {
-		p.speakers++
-	}
+}
+
+// anyWaits tells whether somebody stands in line, or has just been let in and
+// does not know it yet.
+func (p *Proxy) anyWaits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting > 0
 }
 
 // exit counts a client out.
@@ -339,7 +364,7 @@ func (p *Proxy) beQuiet() {
 		p.mu.Lock()
 		p.expired = quiet
 		p.mu.Unlock()
-		p.front.loop.Do(p.front.leaveIfIdle)
+		p.front.soon(p.front.leaveIfIdle)
 	})
 }
 

@@ -2,22 +2,20 @@ package proxy
 
 import (
 	"sync"
-
-	"github.com/tiproxy/tiproxy/internal/epoll"
+	"time"
 )
 
 // mostUntold is how many events may be untold before accepting rests.
 var mostUntold = 4096
 
-// handful is how many events are told at once, though the loop has not come to
-// rest: to wake a goroutine for each would cost as much as a session does.
-const handful = 64
+// nap is how long the goroutine leaves it at having told all there was: to wake
+// it for each event would cost as much as a session does.
+const nap = time.Millisecond
 
 // teller passes events on, in order, on a goroutine of its own. Whoever hears
 // them may have to wait for somebody, as a log does for a journal that is
 // slow or stuck; clients and their bytes must not wait with it.
 type teller struct {
-	loop *epoll.Loop
 	hear func(Event)
 	room func()        // called after there were too many, and none is left
 	work chan struct{} // has one when there is something to tell
@@ -28,8 +26,8 @@ type teller struct {
 	full  bool    // somebody was told so; room is to be called
 }
 
-func newTeller(loop *epoll.Loop, hear func(Event), room func()) *teller {
-	return &teller{loop: loop, hear: hear, room: room, work: make(chan struct{}, 1), done: make(chan struct{})}
+func newTeller(hear func(Event), room func()) *teller {
+	return &teller{hear: hear, room: room, work: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // tell has e told soon; nil ends the goroutine.
@@ -38,19 +36,12 @@ func (t *teller) tell(e Event) {
 	t.queue = append(t.queue, e)
 	n := len(t.queue)
 	t.mu.Unlock()
-	switch n {
-	case 1:
-		t.loop.WhenIdle(t.begin)
-	case handful:
-		t.begin()
+	if n > 1 {
+		return // it was told of the first
 	}
-}
-
-// begin has the goroutine tell what is untold.
-func (t *teller) begin() {
 	select {
 	case t.work <- struct{}{}:
-	default: // it will
+	default: // it will look
 	}
 }
 
@@ -67,10 +58,11 @@ func (t *teller) isFull() bool {
 // run is the goroutine, which Serve starts.
 func (t *teller) run() {
 	defer close(t.done)
+	var spare []Event // empty, to be the next queue
 	for range t.work {
 		t.mu.Lock()
 		all, full := t.queue, t.full
-		t.queue, t.full = nil, false
+		t.queue, t.full = spare, false
 		t.mu.Unlock()
 		for _, e := range all {
 			if e == nil {
@@ -81,6 +73,9 @@ func (t *teller) run() {
 		if full {
 			t.room()
 		}
+		clear(all)
+		spare = all[:0]
+		time.Sleep(nap)
 	}
 }
 

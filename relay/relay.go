@@ -73,9 +73,7 @@ func (s Side) other() Side { return s ^ 1 }
 
 // Options of a Relay. The zero value is good.
 type Options struct {
-	// Loops is the number of event loops; 0: one for each CPU that Go uses. Half
-	// of them are for all sessions, since on more CPUs these get in the way of
-	// those who make the bytes and take them; all of them for bulk flows.
+	// Loops is the number of event loops; 0: one for each CPU that Go uses.
 	Loops int
 	// HalfClosed is how long B may be silent after A has said all, before the
 	// session is cut; 0: for ever. It may be computing the answer.
@@ -89,8 +87,7 @@ type Options struct {
 // goroutine.
 type Relay struct {
 	loops []*loop
-	next  atomic.Uint32 // counts sessions, to deal them out to the first half of the loops
-	bulk  atomic.Uint32 // counts those of them that became bulk, to deal these out to all loops
+	bulk  atomic.Uint32 // counts sessions that became bulk, to deal them out to all loops
 }
 
 // Result tells how a session ended.
@@ -122,6 +119,7 @@ func New(o Options) (*Relay, error) {
 type Terms struct {
 	Idle  time.Duration // the longest that no byte may move either way; 0: for ever
 	Reset bool          // past Idle both sides get a reset, and not a FIN
+	Loop  int           // that relays, by its place in Relay.Loops; a bulk flow may go on to another
 }
 
 // Join relays between the connected stream sockets a and b until both
@@ -136,7 +134,7 @@ func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error)
 		// (tcp(7)); telnet and ftp send such. Other families refuse: fine.
 		_ = nowait.SetInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	}
-	l := r.loops[int(r.next.Add(1))%((len(r.loops)+1)/2)]
+	l := r.loops[terms.Loop]
 	s := &Session{fd: [2]int32{int32(a), int32(b)}, done: done}
 	s.loop.Store(l)
 	if terms.Idle > 0 {
@@ -165,9 +163,15 @@ func (r *Relay) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Home is one of the loops, for other files of the process: who accepts and
-// connects there saves the way between two threads.
-func (r *Relay) Home() *epoll.Loop { return r.loops[0].Loop }
+// Loops are the event loops, for other files of the process: who accepts and
+// connects where a session is relayed saves the way between two threads.
+func (r *Relay) Loops() []*epoll.Loop {
+	var all []*epoll.Loop
+	for _, l := range r.loops {
+		all = append(all, l.Loop)
+	}
+	return all
+}
 
 // Sever has all sessions cut soon, with a reset; Join fails from now on.
 func (r *Relay) Sever() {

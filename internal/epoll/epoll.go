@@ -17,12 +17,15 @@ import (
 // Interest of a relayed or waiting stream socket. Edge-triggered: each change
 // is told once, so a quiet connection costs nothing.
 const (
-	In     = unix.EPOLLIN
-	Out    = unix.EPOLLOUT
-	RdHup  = unix.EPOLLRDHUP
-	Hup    = unix.EPOLLHUP
-	Err    = unix.EPOLLERR
-	Edge   = uint32(unix.EPOLLET & 0xffffffff)
+	In    = unix.EPOLLIN
+	Out   = unix.EPOLLOUT
+	RdHup = unix.EPOLLRDHUP
+	Hup   = unix.EPOLLHUP
+	Err   = unix.EPOLLERR
+	Edge  = uint32(unix.EPOLLET & 0xffffffff)
+	// One is for a file that several loops watch: only one of those that wait is
+	// woken, the first to have watched it (epoll_ctl(2), EPOLLEXCLUSIVE).
+	One    = uint32(unix.EPOLLEXCLUSIVE)
 	wakeID = ^uint64(0)
 )
 

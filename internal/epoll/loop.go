@@ -2,7 +2,9 @@ package epoll
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
+	"time"
 )
 
 // Handler is told what happens to files that a Loop watches for it.
@@ -27,8 +29,6 @@ type Loop struct {
 	table  []place    // handlers by slot
 	free   []uint32   // slots without a handler
 	orders []func()   // to be run on the loop
-	late   []func()   // to be called once there is nothing else to do
-	waits  int        // waits since there is something late
 	asleep bool       // the goroutine waits, or is about to: who has an order must wake it
 	ending bool       // Stop was called: no order is taken any more
 }
@@ -39,13 +39,8 @@ type place struct {
 	gen uint32  // counts the handlers that were here, from 1
 }
 
-const (
-	// batch is how many events one epoll_wait may answer.
-	batch = 128
-	// lateAfter is how many waits something may be late for, on a loop that is
-	// never idle.
-	lateAfter = 16
-)
+// batch is how many events one epoll_wait may answer.
+const batch = 128
 
 // NewLoop starts a Loop. It fails when fds are exhausted.
 func NewLoop() (*Loop, error) {
@@ -147,21 +142,6 @@ func (l *Loop) Do(f func()) bool {
 	return true
 }
 
-// WhenIdle has f called once the loop has nothing else to do, at once if that is
-// so already, and soon if it never is. It is for what many events want done, and
-// one call does for all; f may be called by anybody, and must not block the loop.
-func (l *Loop) WhenIdle(f func()) {
-	l.mu.Lock()
-	idle := l.asleep || l.ending
-	if !idle {
-		l.late = append(l.late, f)
-	}
-	l.mu.Unlock()
-	if idle {
-		f()
-	}
-}
-
 // rouse wakes the goroutine if it waits; l.mu is held.
 func (l *Loop) rouse() {
 	if l.asleep {
@@ -184,14 +164,17 @@ func (l *Loop) Stopped() <-chan struct{} { return l.stopped }
 func (l *Loop) run() {
 	defer close(l.stopped)
 	defer l.poll.Close()
-	defer l.awake(true) // no order is left, and none will come
 	var events []Event
+	var rest breath
 	for l.obey() {
+		rest.take()
 		var err error
 		if events, _, err = l.poll.Wait(events[:0], l.patience()); err != nil {
 			panic(fmt.Errorf("the loop's own fd is broken: %w", err))
 		}
-		l.awake(len(events) == 0)
+		l.mu.Lock()
+		l.asleep = false
+		l.mu.Unlock()
 		for _, ev := range events {
 			if h := l.handler(ev.ID); h != nil {
 				h.Ready(uint8(ev.ID&1), ev.Events)
@@ -200,33 +183,39 @@ func (l *Loop) run() {
 	}
 }
 
+// breath is the goroutine's giving way to others, though there may be none. One
+// that has not done so for 10 ms is looked after by the runtime's monitor: it
+// takes the processor from it at the next wait, and then looks again every 20 µs
+// for a while. On a busy loop that was a wake-up for every tenth request.
+type breath struct {
+	waits uint8 // counts them: a look at the clock costs as much as a small message
+	last  time.Time
+}
+
+// breathAfter is less than those 10 ms (forcePreemptNS in Go's runtime/proc.go).
+const breathAfter = 8 * time.Millisecond
+
+// take is called before each wait.
+func (b *breath) take() {
+	if b.waits++; b.waits%16 != 0 {
+		return
+	}
+	if now := time.Now(); now.Sub(b.last) >= breathAfter {
+		b.last = now
+		runtime.Gosched()
+	}
+}
+
 // patience is how long to wait for events: not at all if there is something
 // to do.
 func (l *Loop) patience() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.orders) > 0 || len(l.late) > 0 || l.ending {
+	if len(l.orders) > 0 || l.ending {
 		return 0
 	}
 	l.asleep = true
 	return -1
-}
-
-// awake follows a wait. If nothing has happened, it is the time for what is late.
-func (l *Loop) awake(idle bool) {
-	l.mu.Lock()
-	l.asleep = false
-	var late []func()
-	if len(l.late) > 0 {
-		l.waits++
-		if idle && len(l.orders) == 0 || l.waits > lateAfter {
-			late, l.late, l.waits = l.late, nil, 0
-		}
-	}
-	l.mu.Unlock()
-	for _, f := range late {
-		f()
-	}
 }
 
 // obey runs the orders given so far, and tells whether the loop goes on. Those

@@ -155,62 +155,6 @@ func TestLoopObeys(t *testing.T) {
 	}
 }
 
-// What is late comes after all orders, even those that come while it waits; once
-// for each call. A loop that sleeps has nothing else to do.
-func TestLoopWhenIdle(t *testing.T) {
-	l := newLoop(t)
-	var got []string
-	late := make(chan struct{})
-	rounds := lateAfter
-	var again func()
-	again = func() {
-		if rounds--; rounds > 0 {
-			l.Do(again)
-			return
-		}
-		got = append(got, "orders")
-	}
-	l.on(t, func() {
-		l.WhenIdle(func() { got = append(got, "late"); close(late) })
-		again()
-	})
-	<-late
-	if !slices.Equal(got, []string{"orders", "late"}) {
-		t.Errorf("it went %v", got)
-	}
-	called := false
-	for !called { // it may not have fallen asleep yet
-		done := make(chan struct{})
-		l.WhenIdle(func() { close(done) })
-		<-done
-		called = true
-	}
-}
-
-// A loop that is never idle does what is late all the same.
-func TestLoopThatIsNeverIdle(t *testing.T) {
-	l := newLoop(t)
-	fd, there := pair(t)
-	if _, err := unix.Write(there, []byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	var s Seat
-	var got, late int
-	done := make(chan struct{})
-	h := handler(func() {
-		if got++; got == 1 {
-			l.WhenIdle(func() { late = got; l.Unwatch(fd); close(done) })
-		}
-	})
-	if err := l.Enroll(h, &s, In, fd); err != nil { // nobody reads it
-		t.Fatal(err)
-	}
-	<-done
-	if late < 2 || late > 2*lateAfter {
-		t.Errorf("it was done after %d events", late)
-	}
-}
-
 type handler func()
 
 func (h handler) Ready(uint8, uint32) { h() }
@@ -250,10 +194,5 @@ func TestLoopThatHasStopped(t *testing.T) {
 	}
 	if l.Do(func() {}) {
 		t.Error("it takes an order")
-	}
-	late := false
-	l.WhenIdle(func() { late = true })
-	if !late {
-		t.Error("what waits for it to be idle waits for ever")
 	}
 }
