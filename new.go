@@ -111,14 +111,18 @@ func (o *options) instance(ctx context.Context, name string, command []string) (
 }
 
 // instanceName is what systemd takes for an instance and for the name of a
-// listener (FileDescriptorName=), and what is short enough for the path of a
-// control socket beneath /run/tiproxy@NAME (unix(7)).
-var instanceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+// listener (FileDescriptorName=). Its length is checked beside it: a count in an
+// expression is made into that many copies, at each start of the program.
+var instanceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+// nameMost is short enough for the path of a control socket beneath
+// /run/tiproxy@NAME (unix(7)).
+const nameMost = 64
 
 func checkName(name string) error {
 	switch {
-	case !instanceName.MatchString(name):
-		return fmt.Errorf("cannot use %.80q as NAME: want up to 64 letters, digits, dashes, dots and underscores, and a letter or digit first", name)
+	case len(name) > nameMost || !instanceName.MatchString(name):
+		return fmt.Errorf("cannot use %.80q as NAME: want up to %d letters, digits, dashes, dots and underscores, and a letter or digit first", name, nameMost)
 	case name == "tiproxy":
 		return errors.New("cannot use tiproxy as NAME: its settings would be those of tiproxy.service")
 	case strings.HasPrefix(name, control.Inetd):
