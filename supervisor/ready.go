@@ -17,11 +17,16 @@ import (
 )
 
 const (
-	// probeShortest is the pause between the first probes: what a start may
-	// cost above what the backend itself needs.
+	// probeFirst is the pause between the first looks whether the backend
+	// listens. Half a pause, on average, is what a start costs above what the backend
+	// itself needs; a look takes 40 µs.
+	probeFirst = 250 * time.Microsecond
+	// probeEarly makes the pause a sixteenth of the time waited so far, until it
+	// is probeShortest.
+	probeEarly    = 16
 	probeShortest = time.Millisecond
-	// probeShare makes the pause a hundredth of the time waited so far: a
-	// backend that takes a minute is not asked a thousand times a second.
+	// probeShare then makes it a hundredth of that time: a backend that takes a
+	// minute is not asked a thousand times a second.
 	probeShare = 100
 	// execShortest is that for a command, which costs milliseconds itself.
 	execShortest = 50 * time.Millisecond
@@ -38,7 +43,7 @@ func (c *child) watch() {
 	case ReadyNone:
 		c.becomeReady()
 	case ReadyListen:
-		c.probe(probeShortest, c.listens)
+		c.probe(probeFirst, c.listens)
 	case ReadyConnect:
 		c.probe(probeShortest, c.accepts)
 	case ReadyExec:
@@ -89,15 +94,8 @@ func (c *child) succeeds() (bool, error) {
 // the child has ended.
 func (c *child) probe(shortest time.Duration, ready func() (bool, error)) {
 	began := time.Now()
-	pause := time.NewTimer(0)
-	defer pause.Stop()
 	stranger := false
-	for {
-		select {
-		case <-c.gone.Done():
-			return
-		case <-pause.C:
-		}
+	for c.gone.Err() == nil {
 		ok, err := ready()
 		if ok {
 			c.becomeReady()
@@ -108,13 +106,28 @@ func (c *child) probe(shortest time.Duration, ready func() (bool, error)) {
 			stranger = true
 			c.s.emit(StrangerEvent{c.gen, err})
 		}
-		pause.Reset(max(probePause(time.Since(began), c.s.cfg.ProbeInterval), shortest))
+		c.doze(max(probePause(time.Since(began), c.s.cfg.ProbeInterval), shortest))
+	}
+}
+
+// doze waits for a pause, or until the child has ended. Go's clocks go in whole
+// milliseconds while nothing else runs, so that short pauses are the kernel's.
+func (c *child) doze(pause time.Duration) {
+	if pause < 2*time.Millisecond {
+		rest := unix.NsecToTimespec(int64(pause))
+		_ = unix.Nanosleep(&rest, nil) // a signal may end it sooner
+		return
+	}
+	select {
+	case <-c.gone.Done():
+	case <-time.After(pause):
 	}
 }
 
 // probePause is the pause after the backend was waited for so long.
 func probePause(waited, longest time.Duration) time.Duration {
-	return min(max(waited/probeShare, probeShortest), longest)
+	early := min(max(waited/probeEarly, probeFirst), probeShortest)
+	return min(max(waited/probeShare, early), longest)
 }
 
 // listens asks the kernel whether a process of the tree listens at one of the

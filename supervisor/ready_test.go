@@ -135,7 +135,8 @@ func TestStrangerWhileItStarts(t *testing.T) {
 
 func TestProbePause(t *testing.T) {
 	for _, tt := range []struct{ waited, want time.Duration }{
-		{0, time.Millisecond},
+		{0, 250 * time.Microsecond},
+		{8 * time.Millisecond, 500 * time.Microsecond},
 		{50 * time.Millisecond, time.Millisecond},
 		{10 * time.Second, 100 * time.Millisecond},
 		{time.Hour, time.Second},
