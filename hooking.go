@@ -9,7 +9,6 @@ import (
 	"github.com/tiproxy/tiproxy/hook"
 	"github.com/tiproxy/tiproxy/observe"
 	"github.com/tiproxy/tiproxy/proxy"
-	"github.com/tiproxy/tiproxy/sockaddr"
 	"github.com/tiproxy/tiproxy/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +38,7 @@ func (s *service) hooking(o *observe.Observer) hook.Config {
 // beforeNext runs BeforeNext= for a client that has got its slot.
 func (s *service) beforeNext(ctx context.Context, c proxy.Client) error {
 	facts := s.facts("")
-	facts.Client = clientOf(c, sockaddr.Addr{})
+	facts.Client = clientOf(c)
 	return s.hooks.Before(ctx, facts)
 }
 
@@ -50,7 +49,7 @@ func (s *service) hookConnection(e proxy.Event) {
 		return
 	}
 	facts := s.facts(end.Err.Error())
-	facts.Client, facts.Generation = clientOf(end.Client, sockaddr.Addr{}), end.Generation
+	facts.Client, facts.Generation = clientOf(end.Client), end.Generation
 	s.hooks.Fire(hook.OnTimeout, facts)
 }
 
@@ -88,13 +87,9 @@ func (s *service) facts(reason string) hook.Facts {
 	return f
 }
 
-// clientOf says where a client came from in the words of the hooks, and what it
-// connected to, where that is known.
-func clientOf(c proxy.Client, to sockaddr.Addr) *hook.Client {
+// clientOf says where a client came from in the words of the hooks.
+func clientOf(c proxy.Client) *hook.Client {
 	h := &hook.Client{Session: c.Number, Listener: c.Listener}
-	if to.IsIP() {
-		h.LocalAddr, h.LocalPort = to.IP.Addr().String(), int(to.IP.Port())
-	}
 	switch a := c.Addr; {
 	case a.IsIP():
 		h.Proto, h.Addr, h.Port = "TCP", a.IP.Addr().String(), int(a.IP.Port())

@@ -164,7 +164,11 @@ type programs struct{ *supervisor.Program }
 
 // Serve implements proxy.Server.
 func (p programs) Serve(ctx context.Context, fd int, c proxy.Client, local sockaddr.Addr, begun func(pid int)) error {
-	return p.Program.Serve(ctx, fd, clientOf(c, local).Environment, begun)
+	who := clientOf(c)
+	if local.IsIP() {
+		who.LocalAddr, who.LocalPort = local.IP.Addr().String(), int(local.IP.Port())
+	}
+	return p.Program.Serve(ctx, fd, who.Environment, begun)
 }
 
 // backendStatus is how the backend does, or what stands in for it.

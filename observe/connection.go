@@ -63,8 +63,9 @@ func (o *Observer) about(c proxy.Client) fields {
 func (o *Observer) keep(end proxy.Event) {
 	now := time.Now()
 	o.recent.add(func() *logrus.Entry {
-		f, reason := o.outcome(end.(proxy.EndEvent))
-		return o.entry(now, logrus.InfoLevel, &sessionEnds, f, served(end.(proxy.EndEvent), f, reason))
+		e := end.(proxy.EndEvent)
+		f, reason := o.outcome(e)
+		return o.entry(now, logrus.InfoLevel, &sessionEnds, f, served(e, f, reason))
 	})
 }
 
