@@ -55,6 +55,7 @@ func (l *loop) join(s *Session) error {
 
 // leave is the end of join: no event of the session comes any more.
 func (l *loop) leave(s *Session) {
+	l.vigil.leave(s)
 	l.Retire(s.seat)
 	s.seat = 0
 	for _, fd := range s.fd {

@@ -100,7 +100,6 @@ func (s *Session) move() bool {
 		return false
 	}
 	from.leave(s)
-	from.vigil.leave(s)
 	s.loop.Store(to)
 	if to.join(s) == nil {
 		return true // and the other loop may have it in its hands by now
