@@ -49,6 +49,18 @@ func inetdCommand() *cobra.Command {
 				return exitWith(exitFailed, f.generate(dirs[0], cmd.ErrOrStderr()))
 			},
 		},
+		&cobra.Command{
+			Use:   "refresh",
+			Short: "Have systemd make the units anew if the files call for others, as tiproxy-inetd.service does",
+			Args:  cobra.NoArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return exitWith(exitFailed, f.refresh(cmd.Context())) },
+		},
+		&cobra.Command{
+			Use:   "watch",
+			Short: "Stay, and have tiproxy-inetd.service reloaded when the files call for other units",
+			Args:  cobra.NoArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return exitWith(exitFailed, f.watch(cmd.Context())) },
+		},
 	)
 	return cmd
 }
@@ -57,9 +69,13 @@ func inetdCommand() *cobra.Command {
 // default: where Debian has them, if they are there.
 type superserver struct{ inetd, xinetd string }
 
+// units makes the units of what the files say.
+func (f superserver) units(root fs.FS) ([]units.Unit, []inetd.Note) {
+	return units.Make(f.read(root), hostOf(root))
+}
+
 // read reads the files. What cannot be read is a note.
-func (f superserver) read() inetd.Table {
-	root := os.DirFS("/")
+func (f superserver) read(root fs.FS) inetd.Table {
 	var tables []inetd.Table
 	if f == (superserver{}) {
 		tables = append(tables, inetd.Table{Notes: unread(root)})
@@ -161,7 +177,7 @@ func hostOf(root fs.FS) units.Host {
 // check tells what becomes of each entry, and then all that was noted. It looks
 // at users and programs, too: they may come later, so no unit depends on them.
 func (f superserver) check(out io.Writer) error {
-	all, notes := units.Make(f.read(), hostOf(os.DirFS("/")))
+	all, notes := f.units(os.DirFS("/"))
 	var lines []string
 	for _, u := range all {
 		e := u.Entry
@@ -237,10 +253,11 @@ func missingOf(e inetd.Entry) (notes []inetd.Note) {
 	return notes
 }
 
-// generate writes the units into the folder of ordinary ones, and fails only for
-// what cannot be written: the rest is there all the same.
+// generate writes the units into the folder of ordinary ones, and what was noted
+// beside them. It fails only for what cannot be written: the rest is there all
+// the same.
 func (f superserver) generate(dir string, stderr io.Writer) error {
-	all, notes := units.Make(f.read(), hostOf(os.DirFS("/")))
+	all, notes := f.units(os.DirFS("/"))
 	errs := []error{warn(stderr, notes)}
 	for _, u := range all {
 		for _, file := range u.Files {
@@ -249,6 +266,9 @@ func (f superserver) generate(dir string, stderr io.Writer) error {
 				break
 			}
 		}
+	}
+	if err := write(dir, noted(notes)); err != nil {
+		errs = append(errs, fmt.Errorf("cannot write what was noted: %w", err))
 	}
 	return errors.Join(errs...)
 }

@@ -8,7 +8,9 @@
 //	inactive    inactive    is not enabled, or not installed
 //	any         active      runs, and should have answered
 //
-// It only reads (org.freedesktop.systemd1(5)), which any user may.
+// That only reads (org.freedesktop.systemd1(5)), which any user may. And it has
+// systemd read again what has changed, which wants root: its units, or one unit
+// its settings.
 package unitstate
 
 import (
