@@ -59,7 +59,9 @@ func inetdCommand() *cobra.Command {
 			Use:   "watch",
 			Short: "Stay, and have tiproxy-inetd.service reloaded when the files call for other units",
 			Args:  cobra.NoArgs,
-			RunE:  func(cmd *cobra.Command, _ []string) error { return exitWith(exitFailed, f.watch(cmd.Context())) },
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return exitWith(exitFailed, f.watch(cmd.Context(), cmd.ErrOrStderr()))
+			},
 		},
 	)
 	return cmd

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -78,19 +79,30 @@ func (f superserver) refresh(ctx context.Context) error {
 }
 
 // watch has tiproxy-inetd.service reloaded whenever the files call for other
-// units than there are, and returns only when it cannot.
+// units than there are, and returns only when it cannot watch them. A reload that
+// fails is tried again: systemd says why, or is just stopping all of this.
 //
 // It is a process that stays, and no path unit of systemd's (systemd.path(5)):
 // those forget what happens to a path while their service is on its way, and
 // while systemd reads its units again, which is what each change asks for.
-func (f superserver) watch(ctx context.Context) error {
+func (f superserver) watch(ctx context.Context, stderr io.Writer) error {
 	w, err := newVigil()
 	if err != nil {
 		return err
 	}
 	defer w.events.Close()
-	return w.keep(f, os.DirFS(generated), func() error { return unitstate.Reload(ctx, "tiproxy-inetd.service") })
+	return w.keep(f, os.DirFS(generated), func() bool {
+		err := unitstate.Reload(ctx, "tiproxy-inetd.service")
+		if err != nil {
+			fmt.Fprintf(stderr, "cannot take over inetd.conf and xinetd.d, trying again in %v: %v\n", retry, err)
+		}
+		return err == nil
+	})
 }
+
+// retry is how long after a reload that failed another one is tried, unless the
+// files change before.
+const retry = 5 * time.Second
 
 // quiet is how long nothing may change before the files are read: mv from another
 // file system takes a file away before it writes it, and apt adds one service
@@ -117,22 +129,22 @@ func newVigil() (*vigil, error) {
 }
 
 // keep calls act whenever the files call for something else than what stands in
-// the generator's folder. It fails when act does.
+// the generator's folder, and again a while later if it answers false. It fails
+// when events cannot be had.
 //
 // A change comes before the files are read, and counts, or after that, and then
 // it has left an event: those before are taken away first.
-func (w *vigil) keep(f superserver, dir fs.FS, act func() error) error {
+func (w *vigil) keep(f superserver, dir fs.FS, act func() bool) error {
 	for {
 		all, notes, err := w.read(f)
 		if err != nil {
 			return err
 		}
-		if !current(dir, all, notes) {
-			if err := act(); err != nil {
-				return err
-			}
+		var until time.Time
+		if !current(dir, all, notes) && !act() {
+			until = time.Now().Add(retry)
 		}
-		if err := w.wait(); err != nil {
+		if err := w.wait(until); err != nil {
 			return err
 		}
 	}
@@ -192,23 +204,25 @@ func (w *vigil) add(name string, links int) (fresh bool, err error) {
 	return fresh, nil
 }
 
-// wait returns when something has happened, and then nothing for a moment.
-func (w *vigil) wait() error {
+// wait returns when something has happened, and then nothing for a moment; or at
+// a time, unless that is zero.
+func (w *vigil) wait(until time.Time) error {
 	room := make([]byte, 64*(unix.SizeofInotifyEvent+unix.NAME_MAX+1))
-	if _, err := w.events.Read(room); err != nil {
-		return fmt.Errorf("cannot watch inetd.conf and xinetd.d: %w", err)
-	}
-	for end := time.Now().Add(restless); time.Now().Before(end); {
-		if err := w.events.SetReadDeadline(time.Now().Add(quiet)); err != nil {
+	var end time.Time // zero: nothing has happened yet
+	for ; end.IsZero() || time.Now().Before(end); until = time.Now().Add(quiet) {
+		if err := w.events.SetReadDeadline(until); err != nil {
 			return err
 		}
 		if _, err := w.events.Read(room); errors.Is(err, os.ErrDeadlineExceeded) {
-			break
+			return nil
 		} else if err != nil {
 			return fmt.Errorf("cannot watch inetd.conf and xinetd.d: %w", err)
 		}
+		if end.IsZero() {
+			end = time.Now().Add(restless)
+		}
 	}
-	return w.events.SetReadDeadline(time.Time{})
+	return nil
 }
 
 // looked is a file system that notes which of its files somebody looked for.

@@ -50,7 +50,7 @@ func TestWatchMissesNoChange(t *testing.T) {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	write := func(name, text string) error { return os.WriteFile(name, []byte(text), 0o600) }
 	f := superserver{inetd: in("inetd.conf"), xinetd: in("xinetd.conf")}
-	out := in("out")
+	out := filepath.Join(t.TempDir(), "out") // where nobody watches
 	steps := []struct {
 		what   string
 		change func() error
@@ -78,34 +78,34 @@ func TestWatchMissesNoChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.events.Close()
-	done := errors.New("all steps are done")
 	turns, kept := make(chan int, len(steps)), make(chan error, 1)
+	turn := 0 // written by act, read when keep has returned
 	go func() {
-		turn := 0
-		kept <- w.keep(f, os.DirFS(out), func() error {
+		kept <- w.keep(f, os.DirFS(out), func() bool {
 			err := errors.Join(os.RemoveAll(out), f.generate(out, io.Discard))
 			if turn == len(steps) {
-				err = done
+				err = w.events.Close()
 			} else if err == nil && turn%2 == 0 {
 				err = steps[turn].change()
-			} else if err == nil {
-				turns <- turn // when this has returned, or a bit before
+			} else {
+				turns <- turn // for when this has returned, or a bit before
+			}
+			if err != nil {
+				t.Error(err)
 			}
 			turn++
-			return err
+			return true
 		})
 	}()
 	heard := 0
 	for {
 		select {
-		case turn := <-turns:
-			heard = turn
-			if err := steps[turn].change(); err != nil {
-				t.Fatal(steps[turn].what, err)
+		case heard = <-turns:
+			if err := steps[heard].change(); err != nil {
+				t.Fatal(steps[heard].what, err)
 			}
 		case err := <-kept:
-			if !errors.Is(err, done) {
+			if turn <= len(steps) {
 				t.Error(err)
 			}
 			return
