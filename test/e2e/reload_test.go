@@ -35,6 +35,23 @@ func TestReloadLetsTheLineInAndKeepsTheOldForAWrongFile(t *testing.T) {
 	}
 }
 
+// systemd kills the command that reloads when a stop comes upon it, and calls that a failure unless told otherwise.
+func TestStopUponAReloadIsNoFailure(t *testing.T) {
+	u := enable(t, "tiproxy", map[string]string{
+		"/etc/systemd/system/tiproxy.service.d/slow.conf": "[Service]\nExecReload=\nExecReload=/bin/sleep infinity\n",
+		dropIn: who,
+	})
+	conn := dial(t, "tcp", "127.0.0.1:4000")
+	hear(t, conn)
+	conn.Close()
+	output(t, "systemctl", "reload", "--no-block", "tiproxy.service")
+	eventually(t, "it is being reloaded", func() bool { return u.property("service", "SubState") == "reload" })
+	output(t, "systemctl", "stop", "tiproxy.service")
+	if state := u.property("service", "ActiveState"); state != "inactive" {
+		t.Errorf("after a stop that came upon a reload tiproxy.service is %s", state)
+	}
+}
+
 // reload writes another configuration and has systemd tell tiproxy.
 func (u *unit) reload(conf string) {
 	u.t.Helper()
