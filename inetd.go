@@ -51,13 +51,15 @@ func inetdCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use:   "refresh",
-			Short: "Have systemd make the units anew if the files call for others, as tiproxy-inetd.service does",
+			Short: "Have systemd make the units anew if the files call for others, and write a digest of them",
 			Args:  cobra.NoArgs,
-			RunE:  func(cmd *cobra.Command, _ []string) error { return exitWith(exitFailed, f.refresh(cmd.Context())) },
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return exitWith(exitFailed, f.refresh(cmd.Context(), cmd.OutOrStdout()))
+			},
 		},
 		&cobra.Command{
 			Use:   "watch",
-			Short: "Stay, and have tiproxy-inetd.service reloaded when the files call for other units",
+			Short: "Stay, and have tiproxy-inetd.service reloaded when the files call for others than it has taken over",
 			Args:  cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return exitWith(exitFailed, f.watch(cmd.Context(), cmd.ErrOrStderr()))

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -66,17 +68,36 @@ func stands(dir fs.FS, f units.File) bool {
 	return err == nil && string(text) == f.Text
 }
 
-// refresh has systemd run the generator, unless that would change nothing.
-func (f superserver) refresh(ctx context.Context) error {
-	all, notes := f.units(os.DirFS("/"))
-	if current(os.DirFS(generated), all, notes) {
-		return nil
+// digest tells units and notes from others.
+func digest(all []units.Unit, notes []inetd.Note) string {
+	sum := sha256.New()
+	for _, u := range all {
+		for _, f := range u.Files {
+			fmt.Fprintf(sum, "%q %q %q\n", f.Path, f.Text, f.Link)
+		}
 	}
-	if err := unitstate.ReadAgain(ctx); err != nil {
-		return fmt.Errorf("cannot take over inetd.conf and xinetd.d: %w", err)
-	}
-	return nil
+	fmt.Fprintf(sum, "%q", noted(notes).Text)
+	return hex.EncodeToString(sum.Sum(nil))
 }
+
+// refresh has systemd run the generator, unless that would change nothing, and
+// writes a digest of what the files call for. When they change meanwhile, it is
+// that of before.
+func (f superserver) refresh(ctx context.Context, out io.Writer) error {
+	all, notes := f.units(os.DirFS("/"))
+	if !current(os.DirFS(generated), all, notes) {
+		if err := unitstate.ReadAgain(ctx); err != nil {
+			return fmt.Errorf("cannot take over inetd.conf and xinetd.d: %w", err)
+		}
+	}
+	_, err := fmt.Fprintln(out, digest(all, notes))
+	return err
+}
+
+// taken has the digest of what was taken over last, by packaging/inetd/take-over.
+// What the generator has written will not do: anybody may have systemd run it,
+// and that opens no socket.
+const taken = "/run/tiproxy-inetd/taken"
 
 // watch has tiproxy-inetd.service reloaded whenever the files call for other
 // units than there are, and returns only when it cannot watch them. A reload that
@@ -91,7 +112,7 @@ func (f superserver) watch(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	defer w.events.Close()
-	return w.keep(f, os.DirFS(generated), func() bool {
+	return w.keep(f, taken, func() bool {
 		err := unitstate.Reload(ctx, "tiproxy-inetd.service")
 		if err != nil {
 			fmt.Fprintf(stderr, "cannot take over inetd.conf and xinetd.d, trying again in %v: %v\n", retry, err)
@@ -128,20 +149,21 @@ func newVigil() (*vigil, error) {
 	return &vigil{fd, os.NewFile(uintptr(fd), "inotify"), map[int]bool{}}, nil
 }
 
-// keep calls act whenever the files call for something else than what stands in
-// the generator's folder, and again a while later if it answers false. It fails
-// when events cannot be had.
+// keep calls act whenever the files call for something else than a file says was
+// taken over, and again a while later if it answers false. It fails when events
+// cannot be had.
 //
 // A change comes before the files are read, and counts, or after that, and then
 // it has left an event: those before are taken away first.
-func (w *vigil) keep(f superserver, dir fs.FS, act func() bool) error {
+func (w *vigil) keep(f superserver, taken string, act func() bool) error {
 	for {
 		all, notes, err := w.read(f)
 		if err != nil {
 			return err
 		}
 		var until time.Time
-		if !current(dir, all, notes) && !act() {
+		last, _ := os.ReadFile(taken) // nothing was, if it cannot be read
+		if strings.TrimSpace(string(last)) != digest(all, notes) && !act() {
 			until = time.Now().Add(retry)
 		}
 		if err := w.wait(until); err != nil {

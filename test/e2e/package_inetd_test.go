@@ -53,6 +53,9 @@ func TestPackageInetdFromInstallationToPurge(t *testing.T) {
 	mustBeClosed(t, "7012")
 	output(t, "update-inetd", "--enable", "7012")
 	mustBeServed(t, "7012")
+	addService(t, "7019")
+	output(t, "systemctl", "daemon-reload") // as another package's scripts do: the units are there, but who starts them?
+	mustBeServed(t, "7019")
 	output(t, "systemctl", "stop", "tiproxy-inetd")
 	mustBeClosed(t, "7012")
 	addService(t, "7018")
@@ -254,4 +257,8 @@ func upgradeUnderASession(t *testing.T) {
 	}
 	addService(t, "7017")
 	mustBeServed(t, "7017")
+	watch := (&unit{t: t, name: "tiproxy-inetd-watch"}).property("service", "MainPID")
+	if program := output(t, "readlink", "/proc/"+watch+"/exe"); program != "/usr/bin/tiproxy" {
+		t.Errorf("after the upgrade the files are watched by %s", program)
+	}
 }
