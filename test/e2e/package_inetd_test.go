@@ -53,8 +53,11 @@ func TestPackageInetdFromInstallationToPurge(t *testing.T) {
 	mustBeClosed(t, "7012")
 	output(t, "update-inetd", "--enable", "7012")
 	mustBeServed(t, "7012")
+	// Another package's scripts may be faster than the watch: then the units are there, and nobody has started them.
+	output(t, "systemctl", "kill", "--signal=STOP", "tiproxy-inetd-watch.service")
 	addService(t, "7019")
-	output(t, "systemctl", "daemon-reload") // as another package's scripts do: the units are there, but who starts them?
+	output(t, "systemctl", "daemon-reload")
+	output(t, "systemctl", "kill", "--signal=CONT", "tiproxy-inetd-watch.service")
 	mustBeServed(t, "7019")
 	output(t, "systemctl", "stop", "tiproxy-inetd")
 	mustBeClosed(t, "7012")
