@@ -54,7 +54,7 @@ func inetdCommand() *cobra.Command {
 			Short: "Have systemd make the units anew if the files call for others, and write a digest of them",
 			Args:  cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return exitWith(exitFailed, f.refresh(cmd.Context(), cmd.OutOrStdout()))
+				return exitWith(exitFailed, f.refresh(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()))
 			},
 		},
 		&cobra.Command{

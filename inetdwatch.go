@@ -83,11 +83,14 @@ func digest(all []units.Unit, notes []inetd.Note) string {
 // refresh has systemd run the generator, unless that would change nothing, and
 // writes a digest of what the files call for. When they change meanwhile, it is
 // that of before.
-func (f superserver) refresh(ctx context.Context, out io.Writer) error {
+func (f superserver) refresh(ctx context.Context, out, stderr io.Writer) error {
 	all, notes := f.units(os.DirFS("/"))
 	if !current(os.DirFS(generated), all, notes) {
 		if err := unitstate.ReadAgain(ctx); err != nil {
 			return fmt.Errorf("cannot take over inetd.conf and xinetd.d: %w", err)
+		}
+		if !current(os.DirFS(generated), all, notes) {
+			fmt.Fprintf(stderr, "%s is not as inetd.conf and xinetd.d call for: either they have changed meanwhile, and come next, or systemd does not run tiproxy-inetd-generator\n", generated)
 		}
 	}
 	_, err := fmt.Fprintln(out, digest(all, notes))
@@ -99,8 +102,8 @@ func (f superserver) refresh(ctx context.Context, out io.Writer) error {
 // and that opens no socket.
 const taken = "/run/tiproxy-inetd/taken"
 
-// watch has tiproxy-inetd.service reloaded whenever the files call for other
-// units than there are, and returns only when it cannot watch them. A reload that
+// watch has tiproxy-inetd.service reloaded whenever the files call for something
+// else than was taken over, and returns only when it cannot watch them. A reload that
 // fails is tried again: systemd says why, or is just stopping all of this.
 //
 // It is a process that stays, and no path unit of systemd's (systemd.path(5)):

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -67,6 +68,7 @@ func TestPackageInetdFromInstallationToPurge(t *testing.T) {
 	mustBeServed(t, "7012")
 	wrongLinesAreNamed(t)
 	mustBeServed(t, "7010")
+	maskedGeneratorIsNamed(t)
 	sleepsByName(t)
 	upgradeUnderASession(t)
 
@@ -224,6 +226,26 @@ func wrongLinesAreNamed(t *testing.T) {
 	if out, err := exec.Command("tiproxy", "inetd", "check").CombinedOutput(); err == nil || !mentions(string(out), "cannot take over everything: 2 of the lines") {
 		t.Errorf("error %v of:\n%s", err, out)
 	}
+}
+
+// maskedGeneratorIsNamed demands that the journal says why nothing comes where the administrator has switched the
+// generator off, systemd.generator(7), and that what has not come does when it is on again.
+func maskedGeneratorIsNamed(t *testing.T) {
+	t.Helper()
+	const mask = "/etc/systemd/system-generators/tiproxy-inetd-generator"
+	if err := errors.Join(os.MkdirAll(filepath.Dir(mask), 0o755), os.Symlink("/dev/null", mask)); err != nil {
+		t.Fatal(err)
+	}
+	addService(t, "7021")
+	eventually(t, "the journal names the generator", func() bool {
+		return mentions(output(t, "journalctl", "--boot", "--no-pager", "-u", "tiproxy-inetd.service"), "does not run tiproxy-inetd-generator")
+	})
+	if err := os.Remove(mask); err != nil {
+		t.Fatal(err)
+	}
+	output(t, "systemctl", "reload", "tiproxy-inetd")
+	mustBeServed(t, "7021")
+	mustBeServed(t, "7010")
 }
 
 // sleepsByName demands that tiproxy status knows a service of inetd's that nobody uses.
