@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -86,7 +84,7 @@ func (f superserver) read(root fs.FS) inetd.Table {
 		f.inetd = firstOf(root, "/etc/inetd.conf")
 		f.xinetd = firstOf(root, "/etc/xinetd.conf", "/etc/xinetd.d")
 	}
-	r := inetd.Reader{Service: listed}
+	r := inetd.Reader{Service: listedIn(root)}
 	if f.xinetd != "" {
 		tables = append(tables, r.Xinetd(root, absolute(f.xinetd)))
 	}
@@ -151,31 +149,6 @@ func cause(err error) error {
 		return failure.Err
 	}
 	return err
-}
-
-// listed looks a service up in /etc/services, and asks nobody else: there is no
-// network yet when a generator runs.
-func listed(name, protocol string) (uint16, bool) {
-	port, err := (&net.Resolver{PreferGo: true}).LookupPort(context.Background(), protocol, name)
-	return uint16(port), err == nil
-}
-
-// hostOf finds what of the machine the units want to know. A file that cannot be
-// read may have rules.
-func hostOf(root fs.FS) units.Host {
-	var h units.Host
-	if info, err := fs.Stat(root, "usr/sbin/tcpd"); err == nil && info.Mode().IsRegular() {
-		h.Tcpd = "/usr/sbin/tcpd"
-	}
-	for _, name := range []string{"etc/hosts.allow", "etc/hosts.deny"} {
-		text, err := readRegular(root, name)
-		h.Rules = h.Rules || err != nil && !errors.Is(err, fs.ErrNotExist)
-		for line := range bytes.Lines(text) {
-			line = bytes.TrimSpace(line)
-			h.Rules = h.Rules || len(line) > 0 && line[0] != '#'
-		}
-	}
-	return h
 }
 
 // check tells what becomes of each entry, and then all that was noted. It looks

@@ -39,6 +39,21 @@ func TestHostOf(t *testing.T) {
 	}
 }
 
+func TestServicesAreLookedUpAsTheyAreNow(t *testing.T) {
+	listed := listedIn(fstest.MapFS{"etc/services": {Data: []byte("# ssh 1/tcp\n\nhttp\t80/tcp  www # the web\nntp 123/udp\nhttp 8080/tcp\nbad x/tcp\nmany 65536/tcp\nshort\nlast 9/tcp")}})
+	for service, want := range map[[2]string]uint16{
+		{"http", "tcp"}: 80, {"www", "tcp"}: 80, {"ntp", "udp"}: 123, {"last", "tcp"}: 9,
+		{"http", "udp"}: 0, {"ssh", "tcp"}: 0, {"the", "tcp"}: 0, {"bad", "tcp"}: 0, {"many", "tcp"}: 0, {"short", "tcp"}: 0, {"WWW", "tcp"}: 0,
+	} {
+		if port, ok := listed(service[0], service[1]); port != want || ok != (want != 0) {
+			t.Errorf("%s: got %d, %v, want %d", service, port, ok, want)
+		}
+	}
+	if port, ok := listedIn(fstest.MapFS{})("http", "tcp"); ok {
+		t.Errorf("without the file: got %d", port)
+	}
+}
+
 func TestFirstOf(t *testing.T) {
 	there := fstest.MapFS{"etc/xinetd.d/ftp": {}, "etc/nowhere": {Mode: fs.ModeSymlink, Data: []byte("missing")}}
 	for want, paths := range map[string][]string{
