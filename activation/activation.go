@@ -85,20 +85,31 @@ const firstFD = 3
 // inherit checks one fd and takes it over under a number of our own, since f
 // would close its one when it is collected. Ours is lowest or more: one among
 // those passed would be taken for one of them, should that be closed.
-func inherit(f *os.File, lowest int) (Listener, error) {
-	defer f.Close()
+func inherit(f *os.File, lowest int) (l Listener, err error) {
+	defer func() {
+		if err != nil {
+			unusable = append(unusable, f)
+		} else {
+			f.Close()
+		}
+	}()
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, lowest)
 	if err != nil {
 		return Listener{}, err
 	}
-	l, err := examine(fd)
-	if err != nil {
+	if l, err = examine(fd); err != nil {
 		unix.Close(fd)
 		return Listener{}, err
 	}
 	l.Inherited = true
 	return l, nil
 }
+
+// unusable has the files with which Inherited failed. They stay open until we
+// exit: where systemd's number was free, it may be Go's own runtime that has it
+// now, and that dies of a file that is closed under it. Go closes a File that
+// nobody holds.
+var unusable []*os.File
 
 // examine makes a Listener of a socket, if it is one.
 func examine(fd int) (Listener, error) {
