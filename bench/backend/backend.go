@@ -58,16 +58,16 @@ func echo(listener int) error {
 	}
 	buf := make([]byte, 4<<10)
 	serve := func(fd int) {
-		n, err := unix.Read(fd, buf)
+		n, err := raw.Read(fd, buf)
 		if err == unix.EAGAIN {
 			return
 		}
 		if n > 0 {
-			if _, err = unix.Write(fd, buf[:n]); err == nil {
+			if _, err = raw.Write(fd, buf[:n]); err == nil {
 				return
 			}
 		}
-		unix.Close(fd)
+		raw.Close(fd)
 	}
 	for {
 		_, err := poll.Wait(-1, func(id uint32) {
@@ -75,7 +75,7 @@ func echo(listener int) error {
 				serve(int(id))
 			} else if fd, err := raw.Accept(listener); err == nil {
 				if poll.Add(fd, uint32(fd)) != nil {
-					unix.Close(fd)
+					raw.Close(fd)
 				}
 			}
 		})

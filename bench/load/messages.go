@@ -88,7 +88,7 @@ func (c *crowd) disperse() {
 }
 
 func (c *crowd) leave(cl *client) {
-	unix.Close(cl.fd)
+	raw.Close(cl.fd)
 	cl.fd = 0
 	c.open--
 }
@@ -120,7 +120,7 @@ func (c *crowd) send(place uint32) bool {
 	cl := &c.clients[place]
 	cl.got = 0
 	wire.FillMessage(&cl.message, uint64(place), cl.sequence)
-	n, err := unix.Write(cl.fd, cl.message[:])
+	n, err := raw.Write(cl.fd, cl.message[:])
 	switch {
 	case err == unix.EAGAIN:
 		return false
@@ -146,7 +146,7 @@ func (c *crowd) connected(place uint32) {
 // receive reads what is there of the reply; true: it is whole and right.
 func (c *crowd) receive(place uint32, buf []byte) bool {
 	cl := &c.clients[place]
-	n, err := unix.Read(cl.fd, buf)
+	n, err := raw.Read(cl.fd, buf)
 	switch {
 	case err == unix.EAGAIN:
 		return false

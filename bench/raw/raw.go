@@ -4,9 +4,12 @@
 package raw
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +20,7 @@ const Backlog = 4096
 
 // Listen binds a non-blocking listener at an IPv4 address.
 func Listen(address string) (int, error) {
-	sa, err := resolve(address)
+	at, err := resolve(address)
 	if err != nil {
 		return -1, err
 	}
@@ -27,7 +30,7 @@ func Listen(address string) (int, error) {
 	}
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err == nil {
-		err = unix.Bind(fd, sa)
+		err = unix.Bind(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
 	}
 	if err == nil {
 		err = unix.Listen(fd, Backlog)
@@ -41,7 +44,7 @@ func Listen(address string) (int, error) {
 
 // Accept takes one connection; unix.EAGAIN: nobody is there.
 func Accept(listener int) (int, error) {
-	fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	fd, err := accept(listener)
 	if err != nil {
 		return -1, err
 	}
@@ -53,12 +56,17 @@ func Accept(listener int) (int, error) {
 }
 
 // Target is an address to connect to, resolved once.
-type Target struct{ sa unix.Sockaddr }
+type Target struct{ sa unix.RawSockaddrInet4 }
 
 // NewTarget resolves an IPv4 address with its port.
 func NewTarget(address string) (Target, error) {
-	sa, err := resolve(address)
-	return Target{sa}, err
+	to, err := resolve(address)
+	if err != nil {
+		return Target{}, err
+	}
+	sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:], to.Port())
+	return Target{sa}, nil
 }
 
 // Connect begins a connection: it can be written to at once or, when a write
@@ -69,7 +77,7 @@ func Connect(to Target) (int, error) {
 		return -1, err
 	}
 	if err = noDelay(fd); err == nil {
-		err = unix.Connect(fd, to.sa)
+		err = connect(fd, &to.sa)
 	}
 	if err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
@@ -78,12 +86,12 @@ func Connect(to Target) (int, error) {
 	return fd, nil
 }
 
-func resolve(address string) (unix.Sockaddr, error) {
+func resolve(address string) (netip.AddrPort, error) {
 	a, err := netip.ParseAddrPort(address)
 	if err != nil || !a.Addr().Is4() {
-		return nil, fmt.Errorf("cannot use the address %q: it is not 127.0.0.1:PORT or the like", address)
+		return a, fmt.Errorf("cannot use the address %q: it is not 127.0.0.1:PORT or the like", address)
 	}
-	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}, nil
+	return a, nil
 }
 
 func socket() (int, error) {
@@ -91,11 +99,8 @@ func socket() (int, error) {
 	return fd, os.NewSyscallError("socket", err)
 }
 
-func noDelay(fd int) error {
-	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-}
-
-// Poll is a level-triggered epoll instance.
+// Poll is a level-triggered epoll instance for one goroutine, which has a thread
+// to itself from NewPoll to Close.
 type Poll struct {
 	fd     int
 	events []unix.EpollEvent
@@ -107,6 +112,7 @@ func NewPoll() (*Poll, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make an epoll instance: %w", err)
 	}
+	runtime.LockOSThread()
 	return &Poll{fd, make([]unix.EpollEvent, 256)}, nil
 }
 
@@ -124,17 +130,14 @@ func (p *Poll) WatchReadable(fd int, id uint32) error {
 }
 
 func (p *Poll) set(op, fd int, id, events uint32) error {
-	err := unix.EpollCtl(p.fd, op, fd, &unix.EpollEvent{Events: events, Fd: int32(id)})
+	err := control(p.fd, op, fd, &unix.EpollEvent{Events: events, Fd: int32(id)})
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
 // Wait calls each with the ids of those ready. It answers how many there were:
 // none when nothing has happened for timeout milliseconds (-1: wait for ever).
 func (p *Poll) Wait(timeout int, each func(id uint32)) (int, error) {
-	n, err := unix.EpollWait(p.fd, p.events, timeout)
-	for err == unix.EINTR {
-		n, err = unix.EpollWait(p.fd, p.events, timeout)
-	}
+	n, err := await(p.fd, p.events, timeout)
 	if err != nil {
 		return 0, fmt.Errorf("cannot wait for events: %w", err)
 	}
@@ -145,4 +148,7 @@ func (p *Poll) Wait(timeout int, each func(id uint32)) (int, error) {
 }
 
 // Close ends the Poll.
-func (p *Poll) Close() { unix.Close(p.fd) }
+func (p *Poll) Close() {
+	unix.Close(p.fd)
+	runtime.UnlockOSThread()
+}
