@@ -7,12 +7,22 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 )
 
+// private connects to systemd itself, which is there before the bus is. It wants
+// root.
+func private(ctx context.Context) (*dbus.Conn, error) {
+	conn, err := dbus.NewSystemdConnectionContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	return conn, nil
+}
+
 // ReadAgain has systemd run its generators and read all units again, as
 // `systemctl daemon-reload` does, and returns when that is done. It wants root.
 func ReadAgain(ctx context.Context) error {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
+	conn, err := private(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
+		return err
 	}
 	defer conn.Close()
 	if err := conn.ReloadContext(ctx); err != nil {
@@ -24,9 +34,9 @@ func ReadAgain(ctx context.Context) error {
 // Reload has a unit reloaded, and returns when that is done. It never takes the
 // place of a job that waits for the unit, such as its stop. It wants root.
 func Reload(ctx context.Context, name string) error {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
+	conn, err := private(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
+		return err
 	}
 	defer conn.Close()
 	done := make(chan string, 1)
