@@ -37,12 +37,15 @@ type crowd struct {
 // gather makes a crowd of clients, none of which is connected yet. The first
 // tenth of the time is for warming up.
 func gather(s Spec) (*crowd, error) {
+	target, err := raw.NewTarget(s.Address)
+	if err != nil {
+		return nil, err
+	}
 	poll, err := raw.NewPoll()
 	if err != nil {
 		return nil, err
 	}
-	target, err := raw.NewTarget(s.Address)
-	return &crowd{poll: poll, target: target, clients: make([]client, s.Connections)}, err
+	return &crowd{poll: poll, target: target, clients: make([]client, s.Connections)}, nil
 }
 
 // run serves the crowd until nobody is connected; ready is called for each

@@ -51,17 +51,18 @@ func control(poll, op, fd int, ev *unix.EpollEvent) error {
 const brief = 5 * time.Millisecond
 
 // await waits for events, at first without Go's knowledge: a thread that has work
-// is back before that is over.
+// is back before that is over. So it takes that much longer when nothing happens.
 func await(poll int, events []unix.EpollEvent, timeout int) (int, error) {
 	n, err := answer(unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(poll), uintptr(unsafe.Pointer(unsafe.SliceData(events))),
 		uintptr(len(events)), uintptr(brief.Milliseconds()), 0, 0))
-	if err == nil && n == 0 || err == unix.EINTR {
-		n, err = unix.EpollWait(poll, events, timeout)
+	if n > 0 || err != nil && err != unix.EINTR {
+		return n, err
 	}
-	for err == unix.EINTR {
-		n, err = unix.EpollWait(poll, events, timeout)
+	for {
+		if n, err = unix.EpollWait(poll, events, timeout); err != unix.EINTR {
+			return n, err
+		}
 	}
-	return n, err
 }
 
 // answer is what a call came to.

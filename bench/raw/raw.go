@@ -36,7 +36,7 @@ func Listen(address string) (int, error) {
 		err = unix.Listen(fd, Backlog)
 	}
 	if err != nil {
-		unix.Close(fd)
+		Close(fd)
 		return -1, fmt.Errorf("cannot listen at %s: %w", address, err)
 	}
 	return fd, nil
@@ -49,7 +49,7 @@ func Accept(listener int) (int, error) {
 		return -1, err
 	}
 	if err := noDelay(fd); err != nil { // it was reset already
-		unix.Close(fd)
+		Close(fd)
 		return -1, err
 	}
 	return fd, nil
@@ -65,6 +65,7 @@ func NewTarget(address string) (Target, error) {
 		return Target{}, err
 	}
 	sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
+	// The kernel reads it in network order (ip(7)).
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:], to.Port())
 	return Target{sa}, nil
 }
@@ -80,7 +81,7 @@ func Connect(to Target) (int, error) {
 		err = connect(fd, &to.sa)
 	}
 	if err != nil && err != unix.EINPROGRESS {
-		unix.Close(fd)
+		Close(fd)
 		return -1, fmt.Errorf("cannot connect: %w", err)
 	}
 	return fd, nil
@@ -149,6 +150,6 @@ func (p *Poll) Wait(timeout int, each func(id uint32)) (int, error) {
 
 // Close ends the Poll.
 func (p *Poll) Close() {
-	unix.Close(p.fd)
+	Close(p.fd)
 	runtime.UnlockOSThread()
 }
