@@ -70,6 +70,11 @@ func (p *Poller) Add(fd int, id uint64, events uint32) error {
 	return p.control(unix.EPOLL_CTL_ADD, fd, id, events)
 }
 
+// Modify changes what is watched of fd, and the id.
+func (p *Poller) Modify(fd int, id uint64, events uint32) error {
+	return p.control(unix.EPOLL_CTL_MOD, fd, id, events)
+}
+
 // Delete ends the watch of fd. An event that Wait answered before may still be
 // in its caller's hands.
 func (p *Poller) Delete(fd int) error {
@@ -95,6 +100,24 @@ func (p *Poller) Wait(events []Event, timeout int) (_ []Event, woken bool, err e
 	if err != nil {
 		return events, false, fmt.Errorf("cannot wait for events: %w", err)
 	}
+	events, woken = p.report(events, n)
+	return events, woken, nil
+}
+
+// Look is a Wait for no time at all, past Go's scheduler: to tell that of each
+// wait costs more than the look itself. A Poller that is broken is Wait's to
+// report.
+func (p *Poller) Look(events []Event) []Event {
+	n, err := nowait.EpollWait(p.fd, p.events)
+	if err != nil {
+		return events
+	}
+	events, _ = p.report(events, n)
+	return events
+}
+
+// report appends the first n of the kernel's answer to events.
+func (p *Poller) report(events []Event, n int) (_ []Event, woken bool) {
 	for _, ev := range p.events[:n] {
 		id := uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
 		if id == wakeID {
@@ -103,7 +126,7 @@ func (p *Poller) Wait(events []Event, timeout int) (_ []Event, woken bool, err e
 		}
 		events = append(events, Event{ID: id, Events: ev.Events})
 	}
-	return events, woken, nil
+	return events, woken
 }
 
 // Wake makes the present or the next Wait return. After Close it does nothing:

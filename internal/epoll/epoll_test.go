@@ -101,3 +101,41 @@ func TestWakeAfterClose(t *testing.T) {
 		t.Errorf("it wrote into somebody else's fd: %v", err)
 	}
 }
+
+// Look answers what Wait would, and nothing if nothing has happened; a Poller that
+// is broken tells nothing either.
+func TestLook(t *testing.T) {
+	p, err := New(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	a, there := pair(t)
+	if err := p.Add(a, 7, In|Edge); err != nil {
+		t.Fatal(err)
+	}
+	p.Wake()
+	if got := p.Look(nil); len(got) != 0 {
+		t.Errorf("nothing has happened: %+v", got)
+	}
+	if _, err := unix.Write(there, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Look(nil); len(got) != 1 || got[0].ID != 7 || got[0].Events&In == 0 {
+		t.Errorf("%+v", got)
+	}
+	if got := p.Look(nil); len(got) != 0 {
+		t.Errorf("told twice: %+v", got)
+	}
+	// A socket that is watched for more is told at once what it is already.
+	if err := p.Modify(a, 9, In|Out|Edge); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Look(nil); len(got) != 1 || got[0].ID != 9 || got[0].Events&(In|Out) != In|Out {
+		t.Errorf("%+v", got)
+	}
+	broken := &Poller{fd: -1, events: make([]unix.EpollEvent, 1)}
+	if got := broken.Look(nil); len(got) != 0 {
+		t.Errorf("%+v of a broken one", got)
+	}
+}

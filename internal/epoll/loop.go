@@ -94,9 +94,15 @@ func (l *Loop) Retire(s Seat) {
 }
 
 // Watch has events of one more file told to the handler in a seat, with a tag of
-// 0 or 1. A writable socket is told as soon as it is watched for that.
+// 0 or 1. What is so already is told at once.
 func (l *Loop) Watch(s Seat, tag uint8, fd int, interest uint32) error {
 	return l.poll.Add(fd, uint64(s)|uint64(tag), interest)
+}
+
+// Rewatch changes what is told of a file that is watched. What is so already is
+// told once more.
+func (l *Loop) Rewatch(s Seat, tag uint8, fd int, interest uint32) error {
+	return l.poll.Modify(fd, uint64(s)|uint64(tag), interest)
 }
 
 // Unwatch ends that. Closing the last copy of fd does, too.
@@ -162,25 +168,40 @@ func (l *Loop) Stop() {
 func (l *Loop) Stopped() <-chan struct{} { return l.stopped }
 
 func (l *Loop) run() {
+	// Else it would go from thread to thread, and each time two of them change
+	// places on a CPU, in the middle of the clients.
+	runtime.LockOSThread()
 	defer close(l.stopped)
 	defer l.poll.Close()
 	var events []Event
 	var rest breath
 	for l.obey() {
 		rest.take()
-		var err error
-		if events, _, err = l.poll.Wait(events[:0], l.patience()); err != nil {
-			panic(fmt.Errorf("the loop's own fd is broken: %w", err))
-		}
-		l.mu.Lock()
-		l.asleep = false
-		l.mu.Unlock()
+		events = l.next(events)
 		for _, ev := range events {
 			if h := l.handler(ev.ID); h != nil {
 				h.Ready(uint8(ev.ID&1), ev.Events)
 			}
 		}
 	}
+}
+
+// next waits for the next events; the last ones give their room.
+func (l *Loop) next(last []Event) []Event {
+	events := last[:0]
+	if len(last) > 1 { // a busy time: probably there are others by now
+		if events = l.poll.Look(events); len(events) > 0 {
+			return events
+		}
+	}
+	events, _, err := l.poll.Wait(events, l.patience())
+	if err != nil {
+		panic(fmt.Errorf("the loop's own fd is broken: %w", err))
+	}
+	l.mu.Lock()
+	l.asleep = false
+	l.mu.Unlock()
+	return events
 }
 
 // breath is the goroutine's giving way to others, though there may be none. One

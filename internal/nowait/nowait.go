@@ -79,3 +79,14 @@ func EpollCtl(instance, op, fd int, event *unix.EpollEvent) error {
 	}
 	return nil
 }
+
+// EpollWait looks what has happened to the files that an epoll instance watches
+// (epoll_wait(2)). It answers how many events it has put into the room for them.
+func EpollWait(instance int, room []unix.EpollEvent) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(instance), uintptr(unsafe.Pointer(unsafe.SliceData(room))),
+		uintptr(len(room)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
