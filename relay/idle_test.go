@@ -190,3 +190,37 @@ func TestClockOfABulkFlow(t *testing.T) {
 		}
 	}
 }
+
+// A clock is used again by later sessions, whose time begins when they need it.
+func TestClocksAreUsedAgain(t *testing.T) {
+	r := newRelay(t, Options{Loops: 1, HalfClosed: idle})
+	spare := func() int {
+		n := make(chan int)
+		r.loops[0].Do(func() { n <- len(r.loops[0].vigil.spare) })
+		return <-n
+	}
+	for n := range 3 {
+		terms := Terms{}
+		if n == 2 {
+			terms.Idle = idle / 2 // of this one alone; it comes with a clock of its own
+		}
+		j := joinIdle(t, r, terms)
+		j.client.CloseWrite()
+		if _, err := io.ReadAll(j.backend); err != nil { // its clock runs
+			t.Fatal(err)
+		}
+		j.backend.Close()
+		if res := j.wait(t); res.Err != nil {
+			t.Errorf("%+v", res)
+		}
+		if got, want := spare(), 1+n/2; got != want {
+			t.Errorf("%d clocks to be used again after session %d, want %d", got, n, want)
+		}
+	}
+	j := join(t, r, "tcp4", "tcp4")
+	began := time.Now()
+	j.client.CloseWrite()
+	if res := j.wait(t); res.Err != ErrSilent || time.Since(began) < idle {
+		t.Errorf("%+v after %v", res, time.Since(began))
+	}
+}

@@ -15,7 +15,7 @@ const (
 	// after the others: about half a millisecond of one CPU.
 	turn = 1 << 20
 
-	interest = epoll.In | epoll.Out | epoll.RdHup | unix.EPOLLPRI | epoll.Edge
+	interest = epoll.In | epoll.RdHup | unix.EPOLLPRI | epoll.Edge
 )
 
 // loop owns the fds of its sessions. Its goroutine alone reads, writes and
@@ -42,15 +42,37 @@ func newLoop(r *Relay, o Options) (*loop, error) {
 	return own, nil
 }
 
-// join takes a session in and has its sockets watched. The loop hears of it
-// by the event that a writable socket raises as soon as it is added.
+// join takes a session in and has its sockets watched. What they hold by then
+// the loop hears at once.
 func (l *loop) join(s *Session) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.severs {
 		return ErrCut
 	}
-	return l.Enroll((*sides)(s), &s.seat, interest, int(s.fd[A]), int(s.fd[B]))
+	return l.Enroll((*sides)(s), &s.seat, s.interest(), int(s.fd[A]), int(s.fd[B]))
+}
+
+// interest is what the loop wants to hear of the session's sockets: that one is
+// writable only since one was not. Most never have a full one, and every new
+// connection would be told twice that it is writable.
+func (s *Session) interest() uint32 {
+	if s.stuck {
+		return interest | epoll.Out
+	}
+	return interest
+}
+
+// stick has the loop hear from now on when a socket becomes writable; one that has
+// become so meanwhile is told at once (epoll_ctl(2), EPOLL_CTL_MOD).
+func (s *Session) stick() error {
+	s.stuck = true
+	for side, fd := range s.fd {
+		if err := s.loop.Load().Rewatch(s.seat, uint8(side), int(fd), s.interest()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // leave is the end of join: no event of the session comes any more.

@@ -145,6 +145,9 @@ func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error)
 		closeReset(b)
 		return nil, fmt.Errorf("cannot relay: %w", err)
 	}
+	if terms.Idle > 0 {
+		s.do(s.watchSilence) // else the first byte would start the clock
+	}
 	return s, nil
 }
 
@@ -200,6 +203,7 @@ type Session struct {
 	moved [2]atomic.Uint64     // bytes delivered from A and from B; written by the loop
 	fd    [2]int32             // the sockets; written by Join
 	seat  epoll.Seat           // with the loop; written by join
+	stuck bool                 // a socket was full once; owned by the loop
 	gone  bool                 // B has closed entirely; owned by the loop
 	ended bool                 // done was called; owned by the loop
 	queue bool                 // goOn is ordered; owned by the loop

@@ -53,6 +53,15 @@ func (s *Session) event(side Side, events uint32) {
 	s.pump()
 }
 
+// Begin moves what A has said by now, rather than when the loop comes round to
+// it. It is called on that loop, right after Join.
+func (s *Session) Begin() {
+	if !s.ended {
+		s.dir[A].readable = true
+		s.pump()
+	}
+}
+
 // pump moves what can be moved both ways, and ends the session when that is
 // all there will be.
 func (s *Session) pump() {
@@ -270,7 +279,10 @@ func (s *Session) send(d *direction, from Side, p []byte) (int, error) {
 func (s *Session) took(d *direction, from Side, n int, err error) (int, error) {
 	if err == unix.EAGAIN {
 		d.blocked = true
-		return 0, nil
+		if s.stuck {
+			return 0, nil
+		}
+		return 0, s.stick()
 	}
 	if err != nil {
 		return 0, err
@@ -291,7 +303,7 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 		return
 	}
 	s.ended = true
-	s.loop.Load().vigil.leave(s)
+	s.loop.Load().vigil.end(s)
 	for side := A; side <= B; side++ {
 		d := &s.dir[side]
 		if d.pipe != nil {

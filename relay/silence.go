@@ -17,14 +17,14 @@ type silence struct {
 	place int           // in the vigil; meaningless while due is zero
 }
 
-// watchSilence sees to the clock after something moved or ended.
+// watchSilence sees to the clock after something began, moved or ended.
 func (s *Session) watchSilence() {
 	limit, _ := s.silenceLimit()
-	if limit == 0 {
+	if limit == 0 || s.ended {
 		return
 	}
 	if s.quiet == nil {
-		s.quiet = &silence{}
+		s.quiet = s.loop.Load().vigil.clock()
 	}
 	q := s.quiet
 	moved := s.moved[A].Load() + s.moved[B].Load()
@@ -82,6 +82,32 @@ type vigil struct {
 	heap  silences
 	timer *time.Timer // nil: it was never needed
 	fires time.Time   // when timer does; zero: it does not run
+	spare []*silence  // of sessions that have ended, to be used again
+}
+
+// spares is how many clocks are kept for sessions to come: each session needs one
+// for a moment, if its two sides do not end at once.
+const spares = 64
+
+// clock is one for a session that had none.
+func (v *vigil) clock() *silence {
+	last := len(v.spare) - 1
+	if last < 0 {
+		return &silence{}
+	}
+	q := v.spare[last]
+	v.spare = v.spare[:last]
+	*q = silence{}
+	return q
+}
+
+// end is leave for a session that has ended: its clock is another's.
+func (v *vigil) end(s *Session) {
+	v.leave(s)
+	if s.quiet != nil && len(v.spare) < spares {
+		v.spare = append(v.spare, s.quiet)
+	}
+	s.quiet = nil
 }
 
 // expect has a session looked at when its time will be over if nothing moves.
