@@ -44,7 +44,7 @@ func (s *service) beforeNext(ctx context.Context, c proxy.Client) error {
 
 // hookConnection fires the hooks that an event of a client's is for.
 func (s *service) hookConnection(e proxy.Event) {
-	end, is := e.(proxy.EndEvent)
+	end, is := e.(*proxy.EndEvent)
 	if !is || !end.TooLong() {
 		return
 	}

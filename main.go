@@ -58,9 +58,10 @@ func signals() (stop, now context.Context) {
 }
 
 // garbage is the share of the heap that may be garbage, in percent of what is
-// live. That is half a kB for each connection, so a collection takes well under
-// a millisecond, and memory is what thousands of quiet clients cost.
-const garbage = 25
+// live. That is half a kB for each connection, and memory is what thousands of
+// quiet clients cost. With less, collections of a small heap come so often that
+// sessions wait for them.
+const garbage = 50
 
 func main() {
 	if os.Getenv("GOGC") == "" {

@@ -32,11 +32,11 @@ func still() Sources {
 // happens has some of everything happen.
 func happens(m *Metrics) {
 	ended := func(how proxy.Outcome, inside time.Duration, err error, side string, in, out uint64) {
-		m.Connection(proxy.EndEvent{Outcome: how, Inside: inside, Err: err, FailedSide: side, FromClient: in, FromBackend: out})
+		m.Connection(&proxy.EndEvent{Outcome: how, Inside: inside, Err: err, FailedSide: side, FromClient: in, FromBackend: out})
 	}
 	m.Connection(proxy.WaitEvent{})
-	m.Connection(proxy.AdmitEvent{Waited: 300 * time.Microsecond})
-	m.Connection(proxy.AdmitEvent{Waited: 40 * time.Second})
+	m.Connection(&proxy.AdmitEvent{Waited: 300 * time.Microsecond})
+	m.Connection(&proxy.AdmitEvent{Waited: 40 * time.Second})
 	m.Connection(proxy.StarvedEvent{Err: errors.New("no fds")})
 	m.Connection(proxy.DrainEvent{})
 	ended(proxy.Served, 2*time.Hour, nil, "", 10, 4e9)
@@ -196,7 +196,7 @@ func TestLinesAreFixed(t *testing.T) {
 	m := New(still())
 	before := strings.Count(written(t, m), "\n")
 	happens(m)
-	m.Connection(proxy.EndEvent{Outcome: "of a later version"})
+	m.Connection(&proxy.EndEvent{Outcome: "of a later version"})
 	if after := strings.Count(written(t, m), "\n"); after != before {
 		t.Errorf("%d lines became %d", before, after)
 	}
@@ -289,8 +289,8 @@ func TestHistogram(t *testing.T) {
 
 func TestEventsAllocateNothing(t *testing.T) {
 	m := New(still())
-	var end proxy.Event = proxy.EndEvent{Outcome: proxy.Served, Err: proxy.ErrSessionIdle, FailedSide: "backend", Inside: time.Minute}
-	var admit proxy.Event = proxy.AdmitEvent{Waited: time.Second}
+	var end proxy.Event = &proxy.EndEvent{Outcome: proxy.Served, Err: proxy.ErrSessionIdle, FailedSide: "backend", Inside: time.Minute}
+	var admit proxy.Event = &proxy.AdmitEvent{Waited: time.Second}
 	var ready supervisor.Event = supervisor.ReadyEvent{Generation: 1, After: time.Second}
 	var exit supervisor.Event = supervisor.ExitEvent{Generation: 1, Retry: time.Second}
 	var crash hook.Event = hook.RunEvent{Kind: hook.OnCrash, Err: proxy.ErrStopping}
@@ -313,7 +313,7 @@ func TestEventsAreShownWhole(t *testing.T) {
 	for range clients {
 		all.Go(func() {
 			for range each {
-				m.Connection(proxy.EndEvent{Outcome: proxy.Served, FromClient: 1, Inside: time.Second})
+				m.Connection(&proxy.EndEvent{Outcome: proxy.Served, FromClient: 1, Inside: time.Second})
 			}
 		})
 	}
@@ -360,7 +360,7 @@ func written(t *testing.T, m *Metrics) string {
 
 func BenchmarkEvent(b *testing.B) {
 	m := New(still())
-	var e proxy.Event = proxy.EndEvent{Outcome: proxy.Served, Inside: time.Minute}
+	var e proxy.Event = &proxy.EndEvent{Outcome: proxy.Served, Inside: time.Minute}
 	for b.Loop() {
 		m.Connection(e)
 	}

@@ -60,9 +60,9 @@ func (m *Metrics) Connection(e proxy.Event) {
 	defer m.tally.mu.Unlock()
 	t := &m.tally.now
 	switch e := e.(type) {
-	case proxy.AdmitEvent:
+	case *proxy.AdmitEvent:
 		t.waits.observe(e.Waited)
-	case proxy.EndEvent:
+	case *proxy.EndEvent:
 		t.ended(e)
 	case proxy.StarvedEvent:
 		t.starved++
@@ -70,7 +70,7 @@ func (m *Metrics) Connection(e proxy.Event) {
 }
 
 // ended takes the end of a client.
-func (t *tallied) ended(e proxy.EndEvent) {
+func (t *tallied) ended(e *proxy.EndEvent) {
 	count(t.outcomes[:], outcomes[:], e.Outcome)
 	if e.Outcome != proxy.Served {
 		return

@@ -11,23 +11,23 @@ import (
 )
 
 // Connection takes an event of the proxy.
-func (o *Observer) Connection(whole proxy.Event) {
-	switch e := whole.(type) {
+func (o *Observer) Connection(e proxy.Event) {
+	switch e := e.(type) {
 	case proxy.WaitEvent:
 		if o.log.IsLevelEnabled(logrus.DebugLevel) {
 			o.tell(logrus.DebugLevel, &clientWaits, o.about(e.Client), "waits in line")
 		}
 		o.remind(lineForms.Event, 1, logrus.InfoLevel, &lineForms, fields{},
 			"clients wait in line, because MaxConnections= (--connections) lets no more in at once")
-	case proxy.AdmitEvent:
+	case *proxy.AdmitEvent:
 		if o.log.IsLevelEnabled(logrus.DebugLevel) {
 			f := o.about(e.Client)
 			f[keyWait] = e.Waited
 			o.tell(logrus.DebugLevel, &clientEnters, f, "is let in")
 		}
-	case proxy.EndEvent:
+	case *proxy.EndEvent:
 		if e.Outcome == proxy.Served && !o.log.IsLevelEnabled(logrus.InfoLevel) {
-			o.keep(whole)
+			o.recent.addEnd(time.Now(), *e)
 		} else {
 			o.ended(e)
 		}
@@ -57,21 +57,15 @@ func (o *Observer) about(c proxy.Client) fields {
 	return f
 }
 
-// keep has the end of a served client among the last events, where LogLevel= wants
-// no line about it. There may be thousands a second, and hardly one of them is
-// ever looked at: only for who looks it becomes an entry.
-func (o *Observer) keep(end proxy.Event) {
-	now := time.Now()
-	o.recent.add(func() *logrus.Entry {
-		e := end.(proxy.EndEvent)
-		f, reason := o.outcome(e)
-		return o.entry(now, logrus.InfoLevel, &sessionEnds, f, served(e, f, reason))
-	})
+// quietEnd is the entry of a served client about whom LogLevel= wants no line.
+func (o *Observer) quietEnd(at time.Time, e *proxy.EndEvent) *logrus.Entry {
+	f, reason := o.outcome(e)
+	return o.entry(at, logrus.InfoLevel, &sessionEnds, f, served(e, f, reason))
 }
 
 // outcome are the fields that say how a client ended, and why; "": both sides
 // closed in order.
-func (o *Observer) outcome(e proxy.EndEvent) (f fields, reason string) {
+func (o *Observer) outcome(e *proxy.EndEvent) (f fields, reason string) {
 	f = o.about(e.Client)
 	f[keyOutcome] = string(e.Outcome)
 	f[keyWait] = e.Waited
@@ -82,7 +76,7 @@ func (o *Observer) outcome(e proxy.EndEvent) (f fields, reason string) {
 }
 
 // served adds the fields of a served client, and answers the text.
-func served(e proxy.EndEvent, f fields, reason string) string {
+func served(e *proxy.EndEvent, f fields, reason string) string {
 	f[keyServed] = e.Inside
 	if e.PID != 0 {
 		f[keyPID] = e.PID
@@ -94,7 +88,7 @@ func served(e proxy.EndEvent, f fields, reason string) string {
 
 // ended makes the one entry that each client gets. Of those that nobody let in
 // there may be any number: one a minute stands for them.
-func (o *Observer) ended(e proxy.EndEvent) {
+func (o *Observer) ended(e *proxy.EndEvent) {
 	f, reason := o.outcome(e)
 	switch e.Outcome {
 	case proxy.Served:
@@ -119,7 +113,7 @@ func (o *Observer) ended(e proxy.EndEvent) {
 
 // reason is why a client is gone, without what is not told of it; "": both
 // sides closed in order.
-func (o *Observer) reason(e proxy.EndEvent) string {
+func (o *Observer) reason(e *proxy.EndEvent) string {
 	if e.Err == nil {
 		return ""
 	}

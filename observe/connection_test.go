@@ -28,19 +28,19 @@ func TestConnectionEvents(t *testing.T) {
 			"<3>cannot accept connections for now: too many open files; raise LimitNOFILE= of the service or lower MaxConnections="},
 		{proxy.DrainEvent{Clients: 3, Limit: 30 * time.Second},
 			"<6>stopping: no new clients; 3 still here, for at most 30s (DrainSec=)"},
-		{proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Waited: 1500 * time.Microsecond, Inside: 2 * time.Second, FromClient: 78, FromBackend: 204},
+		{&proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Waited: 1500 * time.Microsecond, Inside: 2 * time.Second, FromClient: 78, FromBackend: 204},
 			"<6>served client=192.0.2.9:1234 session=5 waited=1.5ms served=2s in=78 out=204"},
-		{proxy.EndEvent{Client: named, Outcome: proxy.Served, Err: syscall.ECONNRESET, FailedSide: "client"},
+		{&proxy.EndEvent{Client: named, Outcome: proxy.Served, Err: syscall.ECONNRESET, FailedSide: "client"},
 			"<6>served, and ended by the client: connection reset by peer client=unix session=6 listener=web waited=0s served=0s in=0 out=0"},
-		{proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Err: proxy.ErrStopping},
+		{&proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Err: proxy.ErrStopping},
 			"<6>served, and ended: tiproxy is stopping client=192.0.2.9:1234 session=5 waited=0s served=0s in=0 out=0"},
-		{proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Inside: time.Second, PID: 4711}, // nobody counts its bytes
+		{&proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Inside: time.Second, PID: 4711}, // nobody counts its bytes
 			"<6>served client=192.0.2.9:1234 session=5 waited=0s served=1s pid=4711"},
-		{proxy.EndEvent{Client: visitor, Outcome: proxy.Refused, Err: gate.ErrFull},
+		{&proxy.EndEvent{Client: visitor, Outcome: proxy.Refused, Err: gate.ErrFull},
 			"<4>refused: the line is full; QueueLength= (--queue) bounds the line, MaxConnections= (--connections) those inside client=192.0.2.9:1234 session=5 waited=0s"},
-		{proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp, Waited: time.Minute},
+		{&proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp, Waited: time.Minute},
 			"<6>left: client hung up client=192.0.2.9:1234 session=5 waited=1m0s"},
-		{proxy.EndEvent{Client: visitor, Outcome: proxy.Unserved, Err: errBusy},
+		{&proxy.EndEvent{Client: visitor, Outcome: proxy.Unserved, Err: errBusy},
 			"<4>not served: address in use by process 7 client=192.0.2.9:1234 session=5 waited=0s"},
 	} {
 		got := observed(func(o *Observer) { o.Connection(tt.event) })
@@ -57,8 +57,8 @@ func TestReminders(t *testing.T) {
 		for range 3 {
 			o.Connection(proxy.WaitEvent{Client: visitor})
 			o.Connection(proxy.StarvedEvent{Err: syscall.EMFILE})
-			o.Connection(proxy.EndEvent{Client: visitor, Outcome: proxy.Refused, Err: gate.ErrFull})
-			o.Connection(proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp})
+			o.Connection(&proxy.EndEvent{Client: visitor, Outcome: proxy.Refused, Err: gate.ErrFull})
+			o.Connection(&proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp})
 		}
 	}
 	count := func(log string) map[string]int {
@@ -117,10 +117,10 @@ func TestDenied(t *testing.T) {
 			var log bytes.Buffer
 			o := New(streamed(&log), tt.clients, nil)
 			for range 3 {
-				o.Connection(proxy.EndEvent{Client: tt.who, Outcome: proxy.Denied, Err: fmt.Errorf("wrapped: %w", tt.err)})
+				o.Connection(&proxy.EndEvent{Client: tt.who, Outcome: proxy.Denied, Err: fmt.Errorf("wrapped: %w", tt.err)})
 			}
 			time.Sleep(reminder)
-			o.Connection(proxy.EndEvent{Client: tt.who, Outcome: proxy.Denied, Err: tt.err})
+			o.Connection(&proxy.EndEvent{Client: tt.who, Outcome: proxy.Denied, Err: tt.err})
 			want := fmt.Sprintf("<4>"+tt.want+"\n<4>"+tt.want+"\n", "", "; 2 more like this since the last one told")
 			if got := strings.Replace(log.String(), "wrapped: ", "", 1); got != want {
 				t.Errorf("LogClients=%s:\n got %swant %s", tt.clients, got, want)
@@ -195,7 +195,7 @@ func TestHiddenClientsAreHiddenEverywhere(t *testing.T) {
 			var log bytes.Buffer
 			o := New(NewLog(Options{Out: &log, Format: format, Level: "debug"}), clients, nil)
 			for _, how := range []proxy.Outcome{proxy.Served, proxy.Refused, proxy.Denied, proxy.Left, proxy.Unserved} {
-				o.Connection(proxy.EndEvent{Client: who, Outcome: how, Err: fault, FailedSide: "client"})
+				o.Connection(&proxy.EndEvent{Client: who, Outcome: how, Err: fault, FailedSide: "client"})
 			}
 			o.Connection(proxy.WaitEvent{Client: who}) // two entries
 			if format == FormatJournal {

@@ -58,7 +58,7 @@ func New(log *logrus.Logger, clients Clients, changed func()) *Observer {
 // Recent answers the last fifty events of level info or above, the oldest
 // first, whatever LogLevel= says. What the backend and the hooks write is not
 // among them.
-func (o *Observer) Recent() []Entry { return o.recent.all() }
+func (o *Observer) Recent() []Entry { return o.recent.all(o.quietEnd) }
 
 // Reloaded takes the outcome of reading the configuration again: the settings
 // that have changed, those whose change needs a restart, or why it failed.
@@ -94,7 +94,7 @@ type fields = logrus.Fields
 func (o *Observer) tell(level logrus.Level, k *Kind, f fields, text string) {
 	e := o.entry(time.Now(), level, k, f, text)
 	if level <= logrus.InfoLevel {
-		o.recent.add(func() *logrus.Entry { return e })
+		o.recent.add(e)
 	}
 	e.Log(level, text)
 }

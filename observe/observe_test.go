@@ -90,7 +90,7 @@ func TestChanged(t *testing.T) {
 		expect(settle-1, 1)
 		expect(1, 2)
 		expect(time.Hour, 2)
-		o.Connection(proxy.EndEvent{})
+		o.Connection(&proxy.EndEvent{})
 		expect(settle, 3)
 	})
 }
@@ -121,8 +121,8 @@ func TestRecent(t *testing.T) {
 		o.Connection(proxy.WaitEvent{Client: visitor}) // one at level info, about the line, and one at debug
 		began := time.Now()
 		time.Sleep(time.Second)
-		o.Connection(proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp, Waited: time.Second})
-		o.Connection(proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Waited: time.Second, Inside: time.Minute, FromClient: 3, FromBackend: 4})
+		o.Connection(&proxy.EndEvent{Client: visitor, Outcome: proxy.Left, Err: proxy.ErrHungUp, Waited: time.Second})
+		o.Connection(&proxy.EndEvent{Client: visitor, Outcome: proxy.Served, Waited: time.Second, Inside: time.Minute, FromClient: 3, FromBackend: 4})
 		time.Sleep(time.Second) // what becomes an entry only now has its own time
 		want := []Entry{
 			{began, "info", "backend-ready", "the backend is ready after 1s"},

@@ -21,9 +21,9 @@ const soon = 5 * time.Millisecond
 // welcome takes in an accepted connection, and tells whether it was not denied,
 // and what is to be done then. The front calls it, so that the turns are dealt out
 // in the order of accepting.
-func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) (bool, []sequel) {
+func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) (bool, sequels) {
 	rules := p.rules.Load()
-	c := &client{fd: int32(fd), door: d, addr: addr, uid: -1, arrived: p.clock(), approach: &approach{}}
+	c := &client{fd: int32(fd), door: d, addr: addr, uid: -1, arrived: p.clock()}
 	announced := rules.announced(addr.IsIP())
 	err := error(nil)
 	switch {
@@ -34,7 +34,7 @@ func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) (bool, []sequel) {
 	}
 	if err != nil {
 		p.deny(c, err)
-		return false, nil
+		return false, sequels{}
 	}
 	p.mu.Lock()
 	p.enter(c)
@@ -68,31 +68,56 @@ func (p *Proxy) deny(c *client, err error) {
 	p.denied++
 	p.mu.Unlock()
 	closeOrderly(int(c.fd))
-	p.teller.tell(p.account(c, Denied, err))
+	p.teller.tellEnd(p.account(c, Denied, err))
 }
 
 // sequel is what was decided of a client under Proxy.mu, to be done without it.
 type sequel struct {
-	c   *client
-	why error // it is to be seen off for; nil: it is let in
+	c    *client
+	why  error // it is to be seen off for; nil: it is let in
+	away bool  // that is done on another loop than its own
+}
+
+// sequels is any number of them, in order. Hardly ever are there two, so the first
+// needs no memory of its own.
+type sequels struct {
+	first sequel // its client is nil: there is none
+	more  []sequel
+}
+
+// then adds what is to be done.
+func (p *Proxy) then(s sequel) {
+	if p.after.first.c == nil {
+		p.after.first = s
+	} else {
+		p.after.more = append(p.after.more, s)
+	}
 }
 
 // decided gives p.mu back, and answers what was decided under it.
-func (p *Proxy) decided() []sequel {
+func (p *Proxy) decided() sequels {
 	after := p.after
-	p.after = nil
+	p.after = sequels{}
 	p.mu.Unlock()
 	return after
 }
 
 // carryOut does what was decided.
-func (p *Proxy) carryOut(after []sequel) {
-	for _, s := range after {
-		if s.why == nil {
-			p.pass(s.c)
-		} else {
-			p.end(s.c, s.why)
-		}
+func (p *Proxy) carryOut(after sequels) {
+	if after.first.c == nil {
+		return
+	}
+	p.proceed(after.first)
+	for _, s := range after.more {
+		p.proceed(s)
+	}
+}
+
+func (p *Proxy) proceed(s sequel) {
+	if s.why == nil {
+		p.pass(s.c, s.away)
+	} else {
+		p.end(s.c, s.why)
 	}
 }
 
@@ -110,10 +135,10 @@ func (p *Proxy) dismiss(c *client, why error) {
 		if c.turn.Leave() {
 			p.conclude(c, why)
 		} else {
-			c.approach.cause = why // the gate was faster: moved sees to it
+			c.way().cause = why // the gate was faster: moved sees to it
 		}
 	case Entering, Hosted:
-		c.approach.cause = why // join sees to it
+		c.way().cause = why // join sees to it
 		if leave := c.approach.leave; leave != nil {
 			leave(why)
 		}
@@ -123,13 +148,13 @@ func (p *Proxy) dismiss(c *client, why error) {
 // conclude ends a client that is in nobody else's hands.
 func (p *Proxy) conclude(c *client, why error) {
 	p.move(c, Ended)
-	p.after = append(p.after, sequel{c, why})
+	p.then(sequel{c: c, why: why})
 }
 
 // listenTo waits for what a client has to say first.
 func (p *Proxy) listenTo(c *client, s Stage, patience time.Duration, otherwise error) {
 	p.move(c, s)
-	c.approach.stopClock()
+	c.way().stopClock()
 	if patience != never {
 		c.approach.clock = time.AfterFunc(patience, func() {
 			p.mu.Lock()
@@ -168,7 +193,7 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 	case err != nil:
 		p.conclude(c, err)
 	case in:
-		p.letIn(c)
+		p.letIn(c, false)
 	default:
 		p.move(c, Waiting)
 		if err := p.front.watch(c); err != nil {
@@ -185,16 +210,11 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 	}
 }
 
-// letIn sends a client on that has its slot.
-func (p *Proxy) letIn(c *client) {
+// letIn sends a client on that has its slot. away: this is not its loop.
+func (p *Proxy) letIn(c *client, away bool) {
 	p.move(c, Entering)
 	c.entered = p.clock()
-	if err := p.hasLeft(c); err != nil {
-		p.conclude(c, err)
-		return
-	}
-	p.teller.tell(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
-	p.after = append(p.after, sequel{c, nil})
+	p.then(sequel{c: c, away: away})
 }
 
 // hasLeft asks the kernel whether a client has left, and answers why. Of one that
@@ -204,8 +224,13 @@ func (p *Proxy) hasLeft(c *client) error {
 }
 
 // pass leads a client to the backend at once if that takes no waiting, else
-// on a goroutine of its own.
-func (p *Proxy) pass(c *client) {
+// on a goroutine of its own. away: this is not its loop.
+func (p *Proxy) pass(c *client, away bool) {
+	if err := p.hasLeft(c); err != nil {
+		p.end(c, err)
+		return
+	}
+	p.teller.tellAdmit(AdmitEvent{Client: c.facts(), Waited: c.entered - c.arrived})
 	var lease Lease
 	if p.cfg.Server == nil {
 		lease = p.cfg.Backend.TryAcquire()
@@ -226,7 +251,11 @@ func (p *Proxy) pass(c *client) {
 		p.detour(c, lease, fd)
 	default:
 		lease.Connected()
-		p.join(c, lease, fd)
+		if away {
+			p.joinSoon(c, lease, fd)
+		} else {
+			p.join(c, lease, fd)
+		}
 	}
 }
 
@@ -235,7 +264,7 @@ func (p *Proxy) pass(c *client) {
 func (p *Proxy) detour(c *client, lease Lease, fd int) {
 	ctx, leave := context.WithCancelCause(p.hurry)
 	p.mu.Lock()
-	c.approach.leave = leave
+	c.way().leave = leave
 	if why := c.approach.cause; why != nil { // it was faster
 		leave(why)
 	}
@@ -278,13 +307,13 @@ func (p *Proxy) moved(c *client, err error) {
 	case err != nil:
 		err = fmt.Errorf("%w: %w", errBefore, err)
 	default:
-		err = c.approach.cause
+		err = c.approach.cause // it has an approach: it was watched
 	}
 	if err != nil {
 		p.conclude(c, err)
 		return
 	}
-	p.letIn(c)
+	p.letIn(c, c.door.at != 0)
 }
 
 // Ready implements epoll.Handler: it is told of a client that is watched.
@@ -336,7 +365,7 @@ func (p *Proxy) departure(c *client, events uint32) error {
 
 // stopClock ends the clock of announcing or silent.
 func (a *approach) stopClock() {
-	if a.clock != nil {
+	if a != nil && a.clock != nil {
 		a.clock.Stop()
 		a.clock = nil
 	}

@@ -52,7 +52,7 @@ type client struct {
 	turn       gate.Turn
 	arrived    time.Duration // on Proxy.clock
 	entered    time.Duration // when it was let in, on Proxy.clock; 0: not yet
-	approach   *approach     // nil once joined; one that is hosted keeps it
+	approach   *approach     // nil: not needed yet, or joined; under Proxy.mu; see way
 	prev, next *client       // neighbours in Proxy.clients
 
 	// Under Proxy.mu:
@@ -85,6 +85,15 @@ type approach struct {
 	seat  epoll.Seat              // with the front's loop, while it is watched; 0: it is not
 }
 
+// way is a client's approach, which few need that find the backend ready; p.mu is
+// held.
+func (c *client) way() *approach {
+	if c.approach == nil {
+		c.approach = &approach{}
+	}
+	return c.approach
+}
+
 // serve leads a client that was let in to its program or to the relay, or to the
 // end before that. What it may have already is as in detour.
 func (p *Proxy) serve(ctx context.Context, c *client, lease Lease, fd int) {
@@ -97,7 +106,16 @@ func (p *Proxy) serve(ctx context.Context, c *client, lease Lease, fd int) {
 		p.end(c, err)
 		return
 	}
-	p.join(c, lease, fd)
+	p.joinSoon(c, lease, fd)
+}
+
+// joinSoon has join called on the client's loop.
+func (p *Proxy) joinSoon(c *client, lease Lease, fd int) {
+	if !c.door.loop().Do(func() { p.join(c, lease, fd) }) {
+		nowait.Close(fd)
+		lease.Release()
+		p.end(c, ErrStopping)
+	}
 }
 
 // reach connects to the backend. One that refuses may just be restarting, so
@@ -191,18 +209,21 @@ func (p *Proxy) announce(c *client, fd, version int) error {
 }
 
 // join hands both sockets to the relay, unless the client is to leave or has
-// left. From here on it has no goroutine.
+// left. It runs on the client's loop, so that the session cannot end before it is
+// known. From here on the client has no goroutine.
 func (p *Proxy) join(c *client, lease Lease, fd int) {
 	p.mu.Lock()
-	why := c.approach.cause
-	if why == nil && c.approach.leave != nil { // on its detour it may have left
-		why = p.hasLeft(c)
+	why := error(nil)
+	if a := c.approach; a != nil {
+		if why = a.cause; why == nil && a.leave != nil { // on its detour it may have left
+			why = p.hasLeft(c)
+		}
 	}
 	p.front.unwatch(c)
 	c.approach.stopClock()
+	p.mu.Unlock()
 	if why == nil {
 		if why = p.relay(c, lease, fd); why == nil {
-			p.mu.Unlock()
 			return
 		}
 	} else {
@@ -210,24 +231,27 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 		// relay would see a mere half-close.
 		nowait.Close(fd)
 	}
-	p.mu.Unlock()
 	lease.Release()
 	p.end(c, why)
 }
 
-// relay is the half of join that begins the session; p.mu is held. If it fails,
-// the relay has closed both sockets.
+// relay is the half of join that begins the session. If it fails, the relay has
+// closed both sockets.
 func (p *Proxy) relay(c *client, lease Lease, fd int) error {
 	rules := p.rules.Load()
 	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset, Loop: c.door.at}
 	if rules.SessionIdle != never {
 		terms.Idle = rules.SessionIdle
 	}
-	client := int(c.fd)
+	s, err := p.cfg.Relay.Join(int(c.fd), fd, terms, c.finished)
+	p.mu.Lock()
 	c.fd = -1
-	s, err := p.cfg.Relay.Join(client, fd, terms, c.finished)
 	if err != nil {
+		p.mu.Unlock()
 		return err
+	}
+	if c.approach != nil && c.approach.cause != nil { // that was faster
+		s.Cut(c.fate == kicked || terms.Reset)
 	}
 	c.approach, c.session, c.lease = nil, s, lease
 	p.move(c, Joined)
@@ -238,6 +262,8 @@ func (p *Proxy) relay(c *client, lease Lease, fd int) error {
 	if generation != 0 && generation <= p.severed {
 		s.Cut(false)
 	}
+	p.mu.Unlock()
+	s.Begin()
 	return nil
 }
 
@@ -269,16 +295,18 @@ func (c *client) finished(res relay.Result) {
 		lease.Recycle("a session ran into its time limit (OnTimeout=restart)")
 	}
 	c.turn.Done()
-	p.teller.tell(e)
-	leave := func() {
-		lease.Release()
-		p.exit(c)
-	}
+	p.teller.tellEnd(e)
 	if p.anyWaits() {
-		p.front.home.Do(leave) // after whom Done let in
+		p.front.home.Do(func() { p.leave(c, lease) }) // after whom Done let in
 	} else {
-		leave()
+		p.leave(c, lease)
 	}
+}
+
+// leave gives a client's lease back, and counts it out.
+func (p *Proxy) leave(c *client, lease Lease) {
+	lease.Release()
+	p.exit(c)
 }
 
 // end sees a client off that never reached the relay. Who moved it to the stage
@@ -290,16 +318,14 @@ func (p *Proxy) end(c *client, why error) {
 	if how == Denied {
 		p.denied++
 	}
-	if a := c.approach; a != nil {
-		p.front.unwatch(c)
-		a.stopClock()
-	}
+	p.front.unwatch(c)
+	c.approach.stopClock()
 	p.mu.Unlock()
 	if c.fd >= 0 {
 		p.rules.Load().seeOff(int(c.fd), why)
 	}
 	c.turn.Done()
-	p.teller.tell(p.account(c, how, why))
+	p.teller.tellEnd(p.account(c, how, why))
 	p.exit(c)
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // Event is something that happened to a client or to the listeners: one of the
-// types below.
+// types below, AdmitEvent and EndEvent by pointers.
 type Event interface{ proxyEvent() }
 
 // Client says whom an event is about.
@@ -86,8 +86,8 @@ type DrainEvent struct {
 }
 
 func (WaitEvent) proxyEvent()    {}
-func (AdmitEvent) proxyEvent()   {}
-func (EndEvent) proxyEvent()     {}
+func (*AdmitEvent) proxyEvent()  {}
+func (*EndEvent) proxyEvent()    {}
 func (StarvedEvent) proxyEvent() {}
 func (DrainEvent) proxyEvent()   {}
 
@@ -146,12 +146,12 @@ func unreached(ctx context.Context, err, refusal error, limit time.Duration) err
 }
 
 // TooLong tells whether the session ran into one of its time limits.
-func (e EndEvent) TooLong() bool {
+func (e *EndEvent) TooLong() bool {
 	return errors.Is(e.Err, ErrSessionTimeout) || errors.Is(e.Err, ErrSessionIdle)
 }
 
 // Hint names the setting that would have helped a client; "" if there is none.
-func (e EndEvent) Hint() string {
+func (e *EndEvent) Hint() string {
 	switch {
 	case errors.Is(e.Err, gate.ErrFull):
 		return "QueueLength= (--queue) bounds the line, MaxConnections= (--connections) those inside"

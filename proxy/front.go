@@ -96,7 +96,7 @@ func (f *front) stop() {
 func (d *door) Ready(uint8, uint32) {
 	f := d.p.front
 	f.mu.Lock()
-	var after []sequel
+	var after sequels
 	if f.hears && f.mayAccept() {
 		after = f.accept(d)
 	}
@@ -156,6 +156,9 @@ func (f *front) mayAccept() bool {
 	if f.rate != rules.Rate {
 		f.rate, f.meter = rules.Rate, gate.NewMeter(rules.Rate)
 	}
+	if f.rate == (gate.Rate{}) {
+		return true
+	}
 	if pause := f.meter.Wait(f.p.clock()); pause > 0 {
 		f.rest(restSlowed)
 		time.AfterFunc(pause, func() { f.resume(restSlowed) })
@@ -173,12 +176,12 @@ func (p *Proxy) isFull() bool {
 }
 
 // accept takes one client, and answers what is to be done once f.mu is given back.
-func (f *front) accept(d *door) (after []sequel) {
+func (f *front) accept(d *door) (after sequels) {
 	fd, addr, err := sockaddr.Accept(d.FD)
 	switch err {
 	case nil:
 		welcome := false
-		if welcome, after = f.p.welcome(fd, d, addr); welcome {
+		if welcome, after = f.p.welcome(fd, d, addr); welcome && f.rate != (gate.Rate{}) {
 			f.meter.Count(f.p.clock())
 		}
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
@@ -218,7 +221,7 @@ func (f *front) is(why rest) bool {
 
 // watch has c looked after when its client speaks or hangs up; p.mu is held.
 func (f *front) watch(c *client) error {
-	a := c.approach
+	a := c.way()
 	if a.seat != 0 {
 		return nil
 	}
@@ -236,7 +239,7 @@ func (f *front) watch(c *client) error {
 // unwatch ends that, before the relay watches the same fd, or it is closed;
 // p.mu is held.
 func (f *front) unwatch(c *client) {
-	if a := c.approach; a.seat != 0 {
+	if a := c.approach; a != nil && a.seat != 0 {
 		c.door.loop().Retire(a.seat)
 		c.door.loop().Unwatch(int(c.fd))
 		a.seat = 0

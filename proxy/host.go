@@ -69,14 +69,20 @@ func (p *Proxy) endHosted(ctx context.Context, c *client, err error) {
 		e.FailedSide = "backend"
 	}
 	c.turn.Done()
-	p.teller.tell(e)
+	p.teller.tellEnd(e)
 	p.exit(c)
 }
 
 // local is the address that the client connected to, as its PROXY header says
 // or its socket; zero: that is not known.
 func (c *client) local() sockaddr.Addr {
-	if local := c.approach.local; local.Family != 0 {
+	p, local := c.door.p, sockaddr.Addr{}
+	p.mu.Lock()
+	if c.approach != nil {
+		local = c.approach.local
+	}
+	p.mu.Unlock()
+	if local.Family != 0 {
 		return local
 	}
 	sa, err := unix.Getsockname(int(c.fd))

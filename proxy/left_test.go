@@ -50,8 +50,8 @@ func nothingLeft(t testing.TB) func() {
 func (r *running) mustBeEmpty(p *Proxy) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.count != 0 || p.clients != nil || p.front.watches != 0 || len(p.after) != 0 {
-		r.t.Errorf("left in the proxy: %d clients (%v), %d watched, %d things to do", p.count, p.clients, p.front.watches, len(p.after))
+	if p.count != 0 || p.clients != nil || p.front.watches != 0 || p.after.first.c != nil {
+		r.t.Errorf("left in the proxy: %d clients (%v), %d watched, to do: %v", p.count, p.clients, p.front.watches, p.after)
 	}
 	until(r.t, "an empty gate", func() bool { // a Before may have to end
 		s := p.gate.Stats()

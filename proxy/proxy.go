@@ -95,7 +95,8 @@ type Config struct {
 
 	// Events is told what happens, in order, by a goroutine that is there for
 	// it. While it blocks events heap up, and at last nobody is accepted any
-	// more; all else goes on. nil: nobody is told.
+	// more; all else goes on. An event is another's once Events has returned. nil:
+	// nobody is told.
 	Events func(Event)
 }
 
@@ -127,7 +128,7 @@ type Proxy struct {
 	denied   uint64        // counts those that the rules kept out
 	dead     uint64        // the last generation that is known to have ended
 	severed  uint64        // the last generation whose sessions were cut
-	after    []sequel      // what to do once mu is given back; see unlock
+	after    sequels       // what to do once mu is given back; see unlock
 
 	hurry context.Context         // ends when those inside are to be cut
 	cut   context.CancelCauseFunc // ends hurry

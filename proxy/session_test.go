@@ -14,6 +14,7 @@ import (
 
 	"github.com/tiproxy/tiproxy/relay"
 	"github.com/tiproxy/tiproxy/sockaddr"
+	"golang.org/x/sys/unix"
 )
 
 func TestOneConnection(t *testing.T) {
@@ -192,5 +193,36 @@ func TestSlotOfADeadBackendIsFreed(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 		})
+	}
+}
+
+// Who is to leave while the relay takes its session in does not stay.
+func TestDismissedWhileItIsJoined(t *testing.T) {
+	b := newBackend(t, echo)
+	r := run(t, b, 2, 10, nil)
+	p := r.proxy
+	var ours [2]int // the client's and the backend's
+	for i := range ours {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours[i] = fds[0]
+		defer unix.Close(fds[1])
+	}
+	p.loops[0].Do(func() {
+		c := &client{fd: int32(ours[0]), door: &p.doors[0], uid: -1}
+		p.mu.Lock()
+		p.enter(c)
+		p.move(c, Entering)
+		c.way().cause, c.fate = ErrKicked, kicked
+		p.mu.Unlock()
+		b.leases.Add(1)
+		if err := p.relay(c, &lease{b: b}, ours[1]); err != nil {
+			t.Error(err)
+		}
+	})
+	if e := await[EndEvent](r); e.Outcome != Served || e.Err != ErrKicked {
+		t.Errorf("%+v", e)
 	}
 }

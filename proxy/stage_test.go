@@ -136,7 +136,7 @@ type running struct {
 	t         testing.TB
 	cfg       Config
 	proxy     *Proxy
-	events    chan Event
+	events    chan any
 	stop, now context.CancelFunc
 	ended     chan bool           // idle, once Serve has returned
 	ends      map[uint64]EndEvent // taken while another client's was awaited
@@ -150,14 +150,14 @@ func run(t testing.TB, b Backend, limit, line int, change func(*Config)) *runnin
 		t.Fatal(err)
 	}
 	t.Cleanup(bytes.Close)
-	r := &running{t: t, events: make(chan Event, 10000), ended: make(chan bool, 1), ends: map[uint64]EndEvent{}}
+	r := &running{t: t, events: make(chan any, 10000), ended: make(chan bool, 1), ends: map[uint64]EndEvent{}}
 	r.cfg = Config{
 		Relay: bytes, Backend: b,
 		Rules: Rules{
 			Gate:         gate.Options{Limit: limit, Queue: line},
 			StartTimeout: never, SessionIdle: never, KeepAlive: never, IdleExit: never, Drain: patience,
 		},
-		Events: func(e Event) { r.events <- e },
+		Events: func(e Event) { r.events <- kept(e) },
 	}
 	if change != nil {
 		change(&r.cfg)
@@ -167,6 +167,17 @@ func run(t testing.TB, b Backend, limit, line int, change func(*Config)) *runnin
 	}
 	r.serve()
 	return r
+}
+
+// kept is an event that may be looked at when Events has returned.
+func kept(e Event) any {
+	switch e := e.(type) {
+	case *AdmitEvent:
+		return *e
+	case *EndEvent:
+		return *e
+	}
+	return e
 }
 
 // set changes a variable until after the end of a Proxy that is run after that.
@@ -228,7 +239,7 @@ func (r *running) connect(d *net.Dialer, i int) conn {
 }
 
 // await takes events up to the next one of type E.
-func await[E Event](r *running) E {
+func await[E any](r *running) E {
 	r.t.Helper()
 	timeout := time.After(patience)
 	for {

@@ -121,7 +121,7 @@ func TestEndedIsNoSession(t *testing.T) {
 	served, left := make(chan *Proxy, 1), make(chan int, 1)
 	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) {
 		c.Events = func(e Event) {
-			if _, ended := e.(EndEvent); ended {
+			if _, ended := e.(*EndEvent); ended {
 				left <- len((<-served).Sessions())
 			}
 		}

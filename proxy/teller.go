@@ -8,9 +8,16 @@ import (
 // mostUntold is how many events may be untold before accepting rests.
 var mostUntold = 4096
 
-// nap is how long the goroutine leaves it at having told all there was: to wake
-// it for each event would cost as much as a session does.
-const nap = time.Millisecond
+const (
+	// nap is how long the goroutine leaves it at having told all there was, for
+	// each event of these, up to longestNap: to wake it for each event would cost
+	// as much as a session does, and every millisecond a tenth of that.
+	nap        = time.Millisecond
+	longestNap = 10 * time.Millisecond
+	// roomKept is for how many events a queue keeps its memory, which is more
+	// than come within a nap.
+	roomKept = 512
+)
 
 // teller passes events on, in order, on a goroutine of its own. Whoever hears
 // them may have to wait for somebody, as a log does for a journal that is
@@ -22,8 +29,28 @@ type teller struct {
 	done chan struct{} // closed when the goroutine has ended
 
 	mu    sync.Mutex
-	queue []Event // not told yet, the first one first
-	full  bool    // somebody was told so; room is to be called
+	queue untold
+	full  bool // somebody was told so; room is to be called
+}
+
+// untold is events that are not told yet, the first one first. Those that every
+// client has stand in rooms of their own, which are used again: as garbage they
+// were a third of what a session leaves.
+type untold struct {
+	order  []Event
+	admits []AdmitEvent
+	ends   []EndEvent
+}
+
+// used is the queue empty, to be used again.
+func (u untold) used() untold {
+	if cap(u.order) > roomKept {
+		return untold{}
+	}
+	clear(u.order)
+	clear(u.admits)
+	clear(u.ends)
+	return untold{u.order[:0], u.admits[:0], u.ends[:0]}
 }
 
 func newTeller(hear func(Event), room func()) *teller {
@@ -33,8 +60,29 @@ func newTeller(hear func(Event), room func()) *teller {
 // tell has e told soon; nil ends the goroutine.
 func (t *teller) tell(e Event) {
 	t.mu.Lock()
-	t.queue = append(t.queue, e)
-	n := len(t.queue)
+	t.add(e)
+}
+
+// tellAdmit is tell for what every client has.
+func (t *teller) tellAdmit(e AdmitEvent) {
+	t.mu.Lock()
+	q := &t.queue
+	q.admits = append(q.admits, e)
+	t.add(&q.admits[len(q.admits)-1])
+}
+
+// tellEnd is tell for what every client has.
+func (t *teller) tellEnd(e EndEvent) {
+	t.mu.Lock()
+	q := &t.queue
+	q.ends = append(q.ends, e)
+	t.add(&q.ends[len(q.ends)-1])
+}
+
+// add puts an event at the end of the queue, and gives t.mu back.
+func (t *teller) add(e Event) {
+	t.queue.order = append(t.queue.order, e)
+	n := len(t.queue.order)
 	t.mu.Unlock()
 	if n > 1 {
 		return // it was told of the first
@@ -49,7 +97,7 @@ func (t *teller) tell(e Event) {
 func (t *teller) isFull() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.queue) >= mostUntold {
+	if len(t.queue.order) >= mostUntold {
 		t.full = true
 	}
 	return t.full
@@ -58,13 +106,13 @@ func (t *teller) isFull() bool {
 // run is the goroutine, which Serve starts.
 func (t *teller) run() {
 	defer close(t.done)
-	var spare []Event // empty, to be the next queue
+	var spare untold // empty, to be the next queue
 	for range t.work {
 		t.mu.Lock()
 		all, full := t.queue, t.full
 		t.queue, t.full = spare, false
 		t.mu.Unlock()
-		for _, e := range all {
+		for _, e := range all.order {
 			if e == nil {
 				return
 			}
@@ -73,9 +121,8 @@ func (t *teller) run() {
 		if full {
 			t.room()
 		}
-		clear(all)
-		spare = all[:0]
-		time.Sleep(nap)
+		time.Sleep(min(time.Duration(len(all.order))*nap, longestNap))
+		spare = all.used()
 	}
 }
 
