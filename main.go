@@ -61,7 +61,7 @@ func signals() (stop, now context.Context) {
 // live. That is half a kB for each connection, and memory is what thousands of
 // quiet clients cost. With less, collections of a small heap come so often that
 // sessions wait for them.
-const garbage = 50
+const garbage = 40
 
 func main() {
 	if os.Getenv("GOGC") == "" {
