@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,9 +16,9 @@ import (
 
 // launcherName as argv[0] makes a program that imports this package the
 // launcher of one child: it enters the child's cgroup and executes the command
-// over itself. What has to happen between fork and exec happens there, in
-// plain Go, and not in a fork hook; clone3 with a cgroup is no way out, since
-// RestrictNamespaces= forbids it.
+// over itself. What has to happen between fork and exec, and Go's fork cannot
+// do, happens there in plain Go, and not in a fork hook. To start it takes some
+// milliseconds, which is why simple orders do without (forker.start).
 const launcherName = "tiproxy-launcher"
 
 // The launcher's own fds, beside 0, 1 and 2.
@@ -75,10 +74,7 @@ func init() {
 
 // runLauncher ends by becoming the command, or with a report.
 func runLauncher(o order) {
-	// The command gets 0, 1 and 2: neither the report's pipe nor what whoever
-	// started us left open. Before Linux 5.11 the latter stays.
 	syscall.CloseOnExec(reportFD)
-	_ = unix.CloseRange(reportFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	report := reportFD
 	var err error
 	if o.given > 0 {
@@ -134,7 +130,7 @@ func (o order) carryOut() error {
 		return o.keep()
 	}
 	env := os.Environ()
-	if os.Getenv("WATCHDOG_USEC") != "" { // for whom: the pid stays through exec (sd_watchdog_enabled(3))
+	if slices.ContainsFunc(env, isWatchdog) { // for whom: the pid stays through exec (sd_watchdog_enabled(3))
 		env = append(env, "WATCHDOG_PID="+strconv.Itoa(os.Getpid()))
 	}
 	if os.Getenv("LISTEN_FDS") != "" && o.given > 0 { // likewise (sd_listen_fds(3))
@@ -142,6 +138,9 @@ func (o order) carryOut() error {
 	}
 	return o.cannotExecute(syscall.Exec(o.path, o.argv, env))
 }
+
+// isWatchdog finds WATCHDOG_USEC=, beside which the command's own pid has to stand.
+func isWatchdog(variable string) bool { return strings.HasPrefix(variable, "WATCHDOG_USEC=") }
 
 // cannotExecute says what the kernel's refusal means.
 func (o order) cannotExecute(err error) error {
@@ -153,104 +152,4 @@ func (o order) cannotExecute(err error) error {
 		return fmt.Errorf("cannot execute %s: its interpreter (the #! line, or the dynamic loader) does not exist", name)
 	}
 	return fmt.Errorf("cannot execute %s: %w", name, err)
-}
-
-// forker starts processes on a thread that lives as long as it does: the
-// parent-death signal of a child fires when the thread that forked it ends
-// (PR_SET_PDEATHSIG(2const)), and Go ends threads as it likes.
-type forker struct {
-	jobs chan func()
-	quit chan struct{} // closed by stop
-}
-
-func newForker() *forker {
-	f := &forker{jobs: make(chan func()), quit: make(chan struct{})}
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
-		for {
-			select {
-			case job := <-f.jobs:
-				job()
-			case <-f.quit:
-				return
-			}
-		}
-	}()
-	return f
-}
-
-// stop ends the thread; nothing is started any more. No child may be alive.
-func (f *forker) stop() { close(f.quit) }
-
-// do runs job on the thread; false if there is none any more.
-func (f *forker) do(job func()) bool {
-	done := make(chan struct{})
-	select {
-	case f.jobs <- func() { defer close(done); job() }:
-		<-done
-		return true
-	case <-f.quit:
-		return false
-	}
-}
-
-// start forks the launcher with an order. It answers once the command was
-// executed; if that failed the launcher has been reaped. given are the files of
-// order.given.
-func (f *forker) start(o order, env []string, std streams, given []*os.File) (*os.Process, error) {
-	if std.in == nil {
-		null, err := os.Open(os.DevNull)
-		if err != nil {
-			return nil, err
-		}
-		defer null.Close()
-		std.in = null
-	}
-	report, reportEnd, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer report.Close()
-	attr := &os.ProcAttr{
-		Env:   env,
-		Files: append([]*os.File{std.in, std.out, std.err, reportEnd}, given...),
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	}
-	switch {
-	case o.kept: // the keeper ends what is beneath it
-		attr.Sys.Pdeathsig = unix.SIGTERM
-	case o.traits.dieWithUs:
-		attr.Sys.Pdeathsig = unix.SIGKILL
-	}
-	var p *os.Process
-	alive := f.do(func() {
-		p, err = ours.start(func() (*os.Process, error) {
-			return os.StartProcess("/proc/self/exe", o.args(), attr)
-		})
-	})
-	reportEnd.Close()
-	if !alive {
-		return nil, ErrShutdown
-	}
-	if err != nil {
-		return nil, err
-	}
-	if text := readReport(report); text != "" {
-		_, _ = p.Wait()
-		ours.forget(p.Pid)
-		return nil, fmt.Errorf("%s", text)
-	}
-	return p, nil
-}
-
-func readReport(report *os.File) string {
-	var text strings.Builder
-	buf := make([]byte, 1024)
-	for {
-		n, err := report.Read(buf)
-		text.Write(buf[:n])
-		if err != nil {
-			return text.String()
-		}
-	}
 }

@@ -126,28 +126,44 @@ func (t traits) take() error {
 
 // become takes on the user and group.
 func (t traits) become() error {
-	if t.uid < 0 && t.gid < 0 {
+	c := t.credential()
+	if c == nil {
 		return nil
 	}
-	if t.uid >= 0 && t.uid != os.Getuid() {
+	if !c.NoSetGroups {
 		if err := syscall.Setgroups(t.groups); err != nil {
 			return fmt.Errorf("cannot become the user %d (User=): %w; tiproxy must run as root for that", t.uid, err)
 		}
 	}
-	if t.gid >= 0 {
-		if err := syscall.Setgid(t.gid); err != nil {
-			return fmt.Errorf("cannot become the group %d (Group=): %w; tiproxy must run as root for that", t.gid, err)
-		}
+	if err := syscall.Setgid(int(c.Gid)); err != nil {
+		return fmt.Errorf("cannot become the group %d (Group=): %w; tiproxy must run as root for that", t.gid, err)
 	}
-	if t.uid >= 0 {
-		if err := syscall.Setuid(t.uid); err != nil {
-			return fmt.Errorf("cannot become the user %d (User=): %w; tiproxy must run as root for that", t.uid, err)
-		}
+	if err := syscall.Setuid(int(c.Uid)); err != nil {
+		return fmt.Errorf("cannot become the user %d (User=): %w; tiproxy must run as root for that", t.uid, err)
 	}
 	if t.dieWithUs { // a change of user takes it back (PR_SET_PDEATHSIG(2const))
 		return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 	}
 	return nil
+}
+
+// credential is whose a process is to be, its own where nothing else is said; nil:
+// it stays as it is. Who stays the same user keeps its groups.
+func (t traits) credential() *syscall.Credential {
+	if t.uid < 0 && t.gid < 0 {
+		return nil
+	}
+	c := &syscall.Credential{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid()), NoSetGroups: true}
+	if t.uid >= 0 && t.uid != os.Getuid() {
+		c.Uid, c.NoSetGroups = uint32(t.uid), false
+		for _, g := range t.groups {
+			c.Groups = append(c.Groups, uint32(g))
+		}
+	}
+	if t.gid >= 0 {
+		c.Gid = uint32(t.gid)
+	}
+	return c
 }
 
 // String writes the traits for parseTraits, as an argument of the launcher.
