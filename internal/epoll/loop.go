@@ -168,15 +168,12 @@ func (l *Loop) Stop() {
 func (l *Loop) Stopped() <-chan struct{} { return l.stopped }
 
 func (l *Loop) run() {
-	// Else it would go from thread to thread, and each time two of them change
-	// places on a CPU, in the middle of the clients.
-	runtime.LockOSThread()
 	defer close(l.stopped)
 	defer l.poll.Close()
 	var events []Event
 	var rest breath
 	for l.obey() {
-		rest.take()
+		rest.take(len(events))
 		events = l.next(events)
 		for _, ev := range events {
 			if h := l.handler(ev.ID); h != nil {
@@ -208,23 +205,40 @@ func (l *Loop) next(last []Event) []Event {
 // that has not done so for 10 ms is looked after by the runtime's monitor: it
 // takes the processor from it at the next wait, and then looks again every 20 µs
 // for a while. On a busy loop that was a wake-up for every tenth request.
+//
+// Until its next breath a busy loop keeps its thread. Else it would go from one
+// to the other, and each time two of them change places on a CPU, in the middle
+// of the clients. Where one thing happens after the other, as with one client,
+// that does no harm, and to keep the thread is a tenth slower.
 type breath struct {
-	waits uint8 // counts them: a look at the clock costs as much as a small message
-	last  time.Time
+	waits  int // since the last one; a look at the clock costs as much as a small message
+	told   int // events that those waits have told
+	last   time.Time
+	locked bool // the goroutine keeps its thread
 }
 
 // breathAfter is less than those 10 ms (forcePreemptNS in Go's runtime/proc.go).
 const breathAfter = 8 * time.Millisecond
 
-// take is called before each wait.
-func (b *breath) take() {
+// take is called before each wait, with how many events the last one has told.
+func (b *breath) take(told int) {
+	b.told += told
 	if b.waits++; b.waits%16 != 0 {
 		return
 	}
-	if now := time.Now(); now.Sub(b.last) >= breathAfter {
-		b.last = now
-		runtime.Gosched()
+	now := time.Now()
+	if now.Sub(b.last) < breathAfter {
+		return
 	}
+	runtime.Gosched()
+	busy := 2*b.told > 3*b.waits // there was more than one event for most waits
+	switch {
+	case busy && !b.locked:
+		runtime.LockOSThread()
+	case b.locked && !busy:
+		runtime.UnlockOSThread()
+	}
+	*b = breath{last: now, locked: busy}
 }
 
 // patience is how long to wait for events: not at all if there is something

@@ -3,6 +3,8 @@ package epoll
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -195,4 +197,30 @@ func TestLoopThatHasStopped(t *testing.T) {
 	if l.Do(func() {}) {
 		t.Error("it takes an order")
 	}
+}
+
+// A loop that is told several events at a time keeps its thread, one by one it
+// does not.
+func TestBusyLoopKeepsItsThread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b breath
+		for _, step := range []struct {
+			told   int
+			locked bool
+		}{{1, false}, {4, true}, {2, true}, {1, false}, {0, false}, {3, true}, {1, false}} {
+			time.Sleep(breathAfter)
+			for range 16 {
+				b.take(step.told)
+			}
+			if b.locked != step.locked || b.waits != 0 || b.told != 0 {
+				t.Errorf("%d events at a time: %+v", step.told, b)
+			}
+		}
+		for range 16 {
+			b.take(5)
+		}
+		if b.locked || b.waits != 16 {
+			t.Errorf("it took a breath before its time: %+v", b)
+		}
+	})
 }
