@@ -186,7 +186,11 @@ func (p *Proxy) pass(c *client, away bool) {
 		p.detour(c, lease, -1)
 		return
 	}
-	fd, connected, err := sockaddr.Begin(lease.Addresses()[0])
+	backend, begin := lease.Addresses()[0], sockaddr.Begin
+	if !away {
+		begin = p.spares[c.door.at].Begin
+	}
+	fd, connected, err := begin(backend)
 	if err == nil && connected {
 		err = p.announce(c, fd, p.rules.Load().SendProxy)
 	}
@@ -198,6 +202,7 @@ func (p *Proxy) pass(c *client, away bool) {
 		p.detour(c, lease, fd)
 	default:
 		lease.Connected()
+		c.keeps = sockaddr.CanKeep(backend)
 		if away {
 			p.joinSoon(c, lease, fd)
 		} else {

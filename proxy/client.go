@@ -61,8 +61,9 @@ type client struct {
 	fate    fate
 	stage   Stage
 
-	uid int32 // of a client of a UNIX socket; -1: not known
-	fd  int32 // the socket; -1 once the relay or a program has it
+	keeps bool  // its connection to the backend may leave a spare socket; written by pass
+	uid   int32 // of a client of a UNIX socket; -1: not known
+	fd    int32 // the socket; -1 once the relay or a program has it
 }
 
 // fate is why a session was cut, where the relay does not know it.
@@ -146,6 +147,9 @@ func (p *Proxy) reach(ctx context.Context, c *client, lease Lease, begun int) (L
 			return lease, fd, nil
 		}
 		lease.Release()
+		if isStarved(err) {
+			p.dropSpares()
+		}
 		lease, begun, refusal = nil, -1, err
 		select {
 		case <-time.After(pause):
@@ -239,7 +243,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 // closed both sockets.
 func (p *Proxy) relay(c *client, lease Lease, fd int) error {
 	rules := p.rules.Load()
-	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset, Loop: c.door.at}
+	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset, Loop: c.door.at, Keep: c.keeps}
 	if rules.SessionIdle != never {
 		terms.Idle = rules.SessionIdle
 	}
@@ -276,6 +280,9 @@ func (c *client) finished(res relay.Result) {
 	p.move(c, Ended)
 	fate, lease := c.fate, c.lease
 	p.mu.Unlock()
+	if res.B >= 0 {
+		p.keep(c, res.B)
+	}
 	e := p.account(c, Served, res.Err)
 	e.FromClient, e.FromBackend = res.FromA, res.FromB
 	switch {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -114,11 +115,12 @@ func TestOutOfFDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err) // starve leaves one
 	}
-	defer unix.Close(fd)
-	if err := unix.Connect(fd, r.cfg.Listeners[0].Addr.Sockaddr()); err != nil {
+	if err := errors.Join(unix.Connect(fd, r.cfg.Listeners[0].Addr.Sockaddr()), unix.SetNonblock(fd, true)); err != nil {
 		t.Fatal(err)
 	}
-	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience / time.Second)})
+	out := os.NewFile(uintptr(fd), "client") // a net.Conn would want another fd
+	defer out.Close()
+	out.SetDeadline(time.Now().Add(patience))
 	if e := await[StarvedEvent](r); e.Err != unix.EMFILE {
 		t.Errorf("%+v", e)
 	}
@@ -134,36 +136,52 @@ func TestOutOfFDs(t *testing.T) {
 		t.Errorf("used %v of CPU while out of fds", used)
 	}
 	in.Close() // frees two at the proxy, and one here
-	if _, err := unix.Write(fd, []byte("hello")); err != nil {
+	if _, err := io.WriteString(out, "hello"); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, 5)
-	if n, err := unix.Read(fd, got); err != nil || string(got[:n]) != "hello" {
-		t.Errorf("got %q, %v", got[:n], err)
+	if _, err := io.ReadFull(out, got); err != nil || string(got) != "hello" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 
-// starve lowers the limit of fds, so that one more can be opened.
+// starve lowers the limit of fds and takes those beneath it, so that one more can
+// be opened.
 func starve(t *testing.T) {
 	t.Helper()
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	probe, err := os.Open(os.DevNull)
+	highest := 0
+	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := uint64(probe.Fd()) // the lowest free number; those below are taken
-	probe.Close()
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: next + 1, Max: old.Max}); err != nil {
+	for _, fd := range open {
+		n, _ := strconv.Atoi(fd.Name())
+		highest = max(highest, n)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest) + 2, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
+	var taken []int
 	t.Cleanup(func() {
+		for _, fd := range taken {
+			unix.Close(fd)
+		}
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 			t.Error(err)
 		}
 	})
+	for fd := 0; err == nil; {
+		if fd, err = unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+			taken = append(taken, fd)
+		}
+	}
+	last := len(taken) - 1
+	unix.Close(taken[last])
+	taken = taken[:last]
 }
 
 func TestNoGoroutineWhileRelaying(t *testing.T) {

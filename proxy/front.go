@@ -8,7 +8,6 @@ import (
 	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/internal/epoll"
 	"github.com/tiproxy/tiproxy/sockaddr"
-	"golang.org/x/sys/unix"
 )
 
 // starvedRest is how long accepting rests when fds or memory are exhausted, if
@@ -92,10 +91,17 @@ func (f *front) stop() {
 }
 
 // Ready implements epoll.Handler. The listeners are level-triggered: a backlog is
-// told again by the next wait, so that several listeners take turns.
+// told again by the next wait, so that several listeners take turns. So who finds
+// another loop accepting does what else there is to do, once, before it waits for it.
 func (d *door) Ready(uint8, uint32) {
 	f := d.p.front
-	f.mu.Lock()
+	if d.late {
+		f.mu.Lock()
+	} else if !f.mu.TryLock() {
+		d.late = true
+		return
+	}
+	d.late = false
 	var after sequels
 	if f.hears && f.mayAccept() {
 		after = f.accept(d)
@@ -178,14 +184,15 @@ func (p *Proxy) isFull() bool {
 // accept takes one client, and answers what is to be done once f.mu is given back.
 func (f *front) accept(d *door) (after sequels) {
 	fd, addr, err := sockaddr.Accept(d.FD)
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		welcome := false
 		if welcome, after = f.p.welcome(fd, d, addr); welcome && f.rate != (gate.Rate{}) {
 			f.meter.Count(f.p.clock())
 		}
-	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+	case isStarved(err):
 		f.rest(restStarved)
+		f.p.dropSpares()
 		f.p.teller.tell(StarvedEvent{Listener: d.Name, Err: err})
 		time.AfterFunc(starvedRest, func() { f.resume(restStarved) })
 	}

@@ -109,9 +109,10 @@ type Proxy struct {
 	gate   *gate.Gate
 	front  *front
 	teller *teller
-	loops  []*epoll.Loop // of the relay; written by New
-	doors  []door        // each listener on each loop, those of the first loop first; written by New
-	began  time.Time     // the zero of clock; written by New
+	loops  []*epoll.Loop     // of the relay; written by New
+	spares []sockaddr.Spares // of each loop, which owns them; made by New, closed by Serve
+	doors  []door            // each listener on each loop, those of the first loop first; written by New
+	began  time.Time         // the zero of clock; written by New
 	rules  atomic.Pointer[Rules]
 
 	mu       sync.Mutex
@@ -141,6 +142,7 @@ type door struct {
 	p    *Proxy
 	at   int        // the loop's place in p.loops
 	seat epoll.Seat // on that loop; 0: none yet; written by front.hear
+	late bool       // it found front.mu taken, and has come back; owned by the loop
 }
 
 func (d *door) loop() *epoll.Loop { return d.p.loops[d.at] }
@@ -167,6 +169,7 @@ func New(cfg Config) *Proxy {
 		cfg.Events = func(Event) {}
 	}
 	p := &Proxy{cfg: cfg, began: time.Now(), loops: cfg.Relay.Loops()}
+	p.spares = make([]sockaddr.Spares, len(p.loops))
 	for at := range p.loops {
 		for _, l := range cfg.Listeners {
 			p.doors = append(p.doors, door{Listener: l, p: p, at: at})
@@ -207,9 +210,11 @@ func (p *Proxy) Serve(stop, now context.Context) (idle bool, err error) {
 	case <-p.front.deaf:
 	}
 	if p.front.idle {
+		p.closeSpares()
 		return true, nil
 	}
 	p.drain(now)
+	p.closeSpares()
 	p.cfg.Relay.Close()
 	return false, nil
 }

@@ -95,6 +95,7 @@ type Result struct {
 	FromA, FromB uint64 // bytes delivered to the other side
 	Err          error  // nil: both sides closed in order
 	From         Side   // where Err was seen; meaningless when Err is nil or ErrCut
+	B            int    // B's socket, which is done's to close, with Terms.Keep; -1: it was closed
 }
 
 // New starts the loops. It fails when fds are exhausted.
@@ -119,11 +120,13 @@ func New(o Options) (*Relay, error) {
 type Terms struct {
 	Idle  time.Duration // the longest that no byte may move either way; 0: for ever
 	Reset bool          // past Idle both sides get a reset, and not a FIN
+	Keep  bool          // after an end in order B's socket is not closed, but given to done; not that of a bulk flow
 	Loop  int           // that relays, by its place in Relay.Loops; a bulk flow may go on to another
 }
 
 // Join relays between the connected stream sockets a and b until both
-// directions have ended, then closes both and calls done once.
+// directions have ended, then closes both, or all but B's with Terms.Keep, and
+// calls done once.
 //
 // Both must be non-blocking, and belong to the relay from now on, also when
 // Join fails (then they are closed and done is not called). done runs on a
@@ -135,7 +138,7 @@ func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error)
 		_ = nowait.SetInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	}
 	l := r.loops[terms.Loop]
-	s := &Session{fd: [2]int32{int32(a), int32(b)}, done: done}
+	s := &Session{fd: [2]int32{int32(a), int32(b)}, done: done, keep: terms.Keep}
 	s.loop.Store(l)
 	if terms.Idle > 0 {
 		s.quiet = &silence{idle: terms}
@@ -207,6 +210,7 @@ type Session struct {
 	gone  bool                 // B has closed entirely; owned by the loop
 	ended bool                 // done was called; owned by the loop
 	queue bool                 // goOn is ordered; owned by the loop
+	keep  bool                 // Terms.Keep; written by Join
 	moves bool                 // has been given a loop as a bulk flow; owned by the loop
 }
 

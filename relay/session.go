@@ -314,10 +314,15 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 	if s.seat != 0 {
 		s.loop.Load().Retire(s.seat)
 	}
-	for _, fd := range s.fd {
-		closeFD(int(fd)) // takes it out of epoll too: nobody else has it open
+	r := Result{FromA: s.moved[A].Load(), FromB: s.moved[B].Load(), Err: err, From: from, B: -1}
+	closeFD(int(s.fd[A])) // takes it out of epoll too: nobody else has it open
+	if s.keep && err == nil && !s.moves {
+		r.B = int(s.fd[B])
+		s.loop.Load().Unwatch(r.B)
+	} else {
+		closeFD(int(s.fd[B]))
 	}
-	s.done(Result{FromA: s.moved[A].Load(), FromB: s.moved[B].Load(), Err: err, From: from})
+	s.done(r)
 }
 
 // socketError fetches the pending error of a socket.

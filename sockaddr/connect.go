@@ -34,6 +34,11 @@ func Begin(a Addr) (fd int, connected bool, err error) {
 		// acknowledgement (tcp(7), TCP_NODELAY).
 		_ = nowait.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
+	return begin(fd, a)
+}
+
+// begin is Begin once there is a socket.
+func begin(fd int, a Addr) (_ int, connected bool, err error) {
 	err = unix.Connect(fd, a.Sockaddr())
 	if err == unix.EINPROGRESS || err == unix.EINTR { // else UNIX: connected, or not
 		switch state(fd) {

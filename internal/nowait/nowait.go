@@ -57,6 +57,27 @@ func SetInt(fd, level, option, value int) error {
 	return nil
 }
 
+// TCPState is how far a TCP connection has come, by the kernel's numbers
+// (BPF_TCP_CLOSE and so on, with which tcp(7)'s TCP_INFO begins); 0: the socket is
+// not TCP's.
+func TCPState(fd int) int {
+	var info [4]uint8
+	size := uint32(len(info))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 || size == 0 {
+		return 0
+	}
+	return int(info[0])
+}
+
+// Disconnect takes a TCP socket back to where it can be connected again
+// (connect(2), AF_UNSPEC).
+func Disconnect(fd int) error {
+	none := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	return done(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), unsafe.Sizeof(none))
+}
+
 // Poll looks whether one of the events has happened to a file, and answers those
 // that have, errors and hang-ups always among them (poll(2)); 0: none, or it
 // cannot be known.

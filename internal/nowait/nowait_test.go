@@ -46,9 +46,13 @@ func TestSocket(t *testing.T) {
 		t.Errorf("to nobody: wrote %d, %v", n, err)
 	}
 	Close(a)
+	if got := TCPState(b); got != 0 {
+		t.Errorf("a closed fd has the state %d of TCP", got)
+	}
 	for what, err := range map[string]error{
 		"SetInt": SetInt(a, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1), "Shutdown": Shutdown(a, unix.SHUT_WR),
-		"EpollCtl": EpollCtl(-1, unix.EPOLL_CTL_DEL, a, nil),
+		"Disconnect": Disconnect(a),
+		"EpollCtl":   EpollCtl(-1, unix.EPOLL_CTL_DEL, a, nil),
 	} {
 		if !errors.Is(err, unix.EBADF) {
 			t.Errorf("%s of a closed fd: %v", what, err)

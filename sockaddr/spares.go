@@ -1,0 +1,68 @@
+package sockaddr
+
+import (
+	"github.com/tiproxy/tiproxy/internal/nowait"
+	"golang.org/x/sys/unix"
+)
+
+// Spares are TCP sockets whose connection is over, to be connected anew
+// (connect(2), AF_UNSPEC): to close a socket and make another takes the kernel as
+// long as to connect one over loopback. They keep the options that Begin sets.
+//
+// Only connections over loopback are made with them: a socket that is connected
+// anew goes on with its sequence numbers, which strangers could then foretell
+// (RFC 6528). The zero value is empty. It is not for concurrent use.
+type Spares struct {
+	fds    []int
+	family int // of all of them
+}
+
+// sparesMost is how many are kept: as many as begin anew in one round of a busy
+// loop.
+const sparesMost = 32
+
+// CanKeep tells whether sockets connected to a can be kept.
+func CanKeep(a Addr) bool { return a.IsIP() && a.IP.Addr().IsLoopback() }
+
+// Keep takes in a socket that was connected to a. It answers false if the
+// connection is not over yet, both ways and with all acknowledged, or if there
+// are enough: then the socket is as it was, and the caller's.
+func (s *Spares) Keep(fd int, a Addr) bool {
+	if !CanKeep(a) || nowait.TCPState(fd) != unix.BPF_TCP_CLOSE {
+		return false
+	}
+	if a.Family != s.family {
+		s.Close()
+		s.family = a.Family
+	}
+	if len(s.fds) == sparesMost || nowait.Disconnect(fd) != nil {
+		return false
+	}
+	s.fds = append(s.fds, fd)
+	return true
+}
+
+// Begin is the function Begin, with a spare if there is one.
+func (s *Spares) Begin(a Addr) (fd int, connected bool, err error) {
+	last := len(s.fds) - 1
+	if last < 0 || a.Family != s.family || !CanKeep(a) {
+		return Begin(a)
+	}
+	fd = s.fds[last]
+	s.fds = s.fds[:last]
+	return begin(fd, a)
+}
+
+// Len is how many there are.
+func (s *Spares) Len() int { return len(s.fds) }
+
+// Close closes all that are kept, and answers how many there were. Others may be
+// kept after it.
+func (s *Spares) Close() int {
+	n := len(s.fds)
+	for _, fd := range s.fds {
+		nowait.Close(fd)
+	}
+	s.fds = nil
+	return n
+}
