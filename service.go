@@ -30,9 +30,10 @@ const (
 	lingering = time.Minute
 )
 
-// spare is how many more goroutines than event loops may run at once. While none
-// of these places is free, Go's monitor takes the processor from a loop each time it
-// waits, and watches it every 20 µs for that.
+// spare is how many more goroutines than event loops in use may run at once. While
+// none of these places is free, Go's monitor takes the processor from a loop each time
+// it waits, and watches it every 20 µs for that. Where more are free, the garbage
+// collector has threads for them, which then want the CPUs of loops and clients.
 const spare = 1
 
 // loops is one for each CPU that Go found, or that GOMAXPROCS allows.
@@ -68,7 +69,6 @@ func (s *service) run() error {
 	defer closeAll(s.listeners)
 	observer := observe.New(s.log, observe.Clients(s.cfg.Service.LogClients), s.publish)
 	var err error
-	runtime.GOMAXPROCS(loops + spare)
 	if s.relay, err = relay.New(relay.Options{Loops: loops, HalfClosed: halfClosed, Lingering: lingering}); err != nil {
 		return err
 	}
@@ -103,6 +103,7 @@ func (s *service) run() error {
 	alive, dead := context.WithCancel(context.Background())
 	defer dead()
 	go s.feedWatchdog(alive)
+	go s.followLoops(alive)
 	idle, err := s.serve(stop, now)
 	if idle {
 		s.log.Info("nobody came for a while: exiting, the next client wakes tiproxy again")
@@ -115,6 +116,18 @@ func (s *service) run() error {
 	}
 	s.hooks.Close(now)
 	return err
+}
+
+// followLoops has Go run as many goroutines at once as the loops in use want.
+func (s *service) followLoops(ctx context.Context) {
+	for {
+		runtime.GOMAXPROCS(s.relay.InUse() + spare)
+		select {
+		case <-s.relay.Changes():
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // serve serves clients until it is idle or told to stop.

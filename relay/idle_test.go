@@ -14,8 +14,15 @@ const idle = 100 * time.Millisecond
 // joinIdle is join with a clock.
 func joinIdle(t testing.TB, r *Relay, terms Terms) joined {
 	t.Helper()
+	return joinSaid(t, r, terms, "")
+}
+
+// joinSaid is joinIdle of a client that has said something by then.
+func joinSaid(t testing.TB, r *Relay, terms Terms, said string) joined {
+	t.Helper()
 	a, client := pair(t, "tcp4")
 	b, backend := pair(t, "tcp4")
+	mustWrite(t, client, said)
 	j := joined{client: client, backend: backend, result: make(chan Result, 2)}
 	s, err := r.Join(takeFD(t, a), takeFD(t, b), terms, func(res Result) { j.result <- res })
 	if err != nil {
@@ -74,7 +81,7 @@ func TestBytesKeepASessionFromIdling(t *testing.T) {
 
 // Bytes that nobody takes do not move.
 func TestStuckSessionIdles(t *testing.T) {
-	j := joinIdle(t, newRelay(t, Options{}), Terms{Idle: idle})
+	j := joinSaid(t, newRelay(t, Options{}), Terms{Idle: idle}, "the writer may begin later than that")
 	written := make(chan error)
 	go func() {
 		_, err := j.client.Write(make([]byte, 64<<20))

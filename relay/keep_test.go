@@ -9,7 +9,7 @@ import (
 
 // With Terms.Keep B's socket outlives an end in order, and no other.
 func TestKeep(t *testing.T) {
-	r := newRelay(t, Options{})
+	r := newRelay(t, Options{Loops: 1})
 	inOrder := func(j joined) {
 		j.client.Close()
 		j.backend.Read(make([]byte, 1))

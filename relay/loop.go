@@ -32,8 +32,8 @@ type loop struct {
 	severs bool       // sever was called: nothing new is taken
 }
 
-func newLoop(r *Relay, o Options) (*loop, error) {
-	l, err := epoll.NewLoop()
+func newLoop(r *Relay, o Options, aside func()) (*loop, error) {
+	l, err := epoll.NewLoop(aside)
 	if err != nil {
 		return nil, err
 	}

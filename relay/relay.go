@@ -2,8 +2,9 @@
 //
 // A few epoll loops, one for each CPU, own the raw non-blocking fds of all
 // sessions. No goroutine, buffer or pipe belongs to a quiet session: it costs
-// two fds and a few hundred bytes. A session whose flow is bulk may move to another
-// loop: there are more CPUs for those, and messages need not wait for them.
+// two fds and a few hundred bytes. The first loop has all sessions while it can do
+// with them alone; when it cannot, they go to others as well. Bulk flows are dealt
+// out to all loops: there are more CPUs for those, and messages need not wait for them.
 //
 // A session has two directions, and each of them goes one way through
 //
@@ -75,6 +76,9 @@ func (s Side) other() Side { return s ^ 1 }
 type Options struct {
 	// Loops is the number of event loops; 0: one for each CPU that Go uses.
 	Loops int
+	// Spread has all loops take sessions from the beginning, rather than one
+	// until it has too much to do.
+	Spread bool
 	// HalfClosed is how long B may be silent after A has said all, before the
 	// session is cut; 0: for ever. It may be computing the answer.
 	HalfClosed time.Duration
@@ -87,7 +91,12 @@ type Options struct {
 // goroutine.
 type Relay struct {
 	loops []*loop
+	crew  crew          // how many of them have sessions
 	bulk  atomic.Uint32 // counts sessions that became bulk, to deal them out to all loops
+	inUse chan struct{} // see Changes
+
+	bulkNow atomic.Int32 // how many of those have not ended
+	flood   atomic.Bool  // there are some, or were in the first loop's last window
 }
 
 // Result tells how a session ended.
@@ -104,15 +113,18 @@ func New(o Options) (*Relay, error) {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	r := &Relay{}
+	r := &Relay{inUse: make(chan struct{}, 1)}
+	aside := r.watchCrew
 	for range n {
-		l, err := newLoop(r, o)
+		l, err := newLoop(r, o, aside)
 		if err != nil {
 			r.Close()
 			return nil, fmt.Errorf("cannot start the relay: %w", err)
 		}
 		r.loops = append(r.loops, l)
+		aside = nil // the first one has it
 	}
+	r.muster(o.Spread)
 	return r, nil
 }
 
@@ -121,7 +133,7 @@ type Terms struct {
 	Idle  time.Duration // the longest that no byte may move either way; 0: for ever
 	Reset bool          // past Idle both sides get a reset, and not a FIN
 	Keep  bool          // after an end in order B's socket is not closed, but given to done; not that of a bulk flow
-	Loop  int           // that relays, by its place in Relay.Loops; a bulk flow may go on to another
+	Loop  int           // that begins to relay, by its place in Relay.Loops; the session may go on to another
 }
 
 // Join relays between the connected stream sockets a and b until both
@@ -140,6 +152,7 @@ func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error)
 	l := r.loops[terms.Loop]
 	s := &Session{fd: [2]int32{int32(a), int32(b)}, done: done, keep: terms.Keep}
 	s.loop.Store(l)
+	s.era = r.crew.now().era
 	if terms.Idle > 0 {
 		s.quiet = &silence{idle: terms}
 	}
@@ -179,6 +192,29 @@ func (r *Relay) Loops() []*epoll.Loop {
 	return all
 }
 
+// Active is how many loops take sessions now, the first of Loops. Who accepts on
+// these alone lets the others sleep.
+func (r *Relay) Active() int { return int(r.crew.now().active) }
+
+// InUse is how many loops may have something to do at a time: those that take
+// sessions, and while there are bulk flows all of them.
+func (r *Relay) InUse() int {
+	if r.flood.Load() {
+		return len(r.loops)
+	}
+	return r.Active()
+}
+
+// Changes gets a value when InUse may have become another.
+func (r *Relay) Changes() <-chan struct{} { return r.inUse }
+
+func (r *Relay) tell() {
+	select {
+	case r.inUse <- struct{}{}:
+	default: // there is one already
+	}
+}
+
 // Sever has all sessions cut soon, with a reset; Join fails from now on.
 func (r *Relay) Sever() {
 	for _, l := range r.loops {
@@ -206,6 +242,7 @@ type Session struct {
 	moved [2]atomic.Uint64     // bytes delivered from A and from B; written by the loop
 	fd    [2]int32             // the sockets; written by Join
 	seat  epoll.Seat           // with the loop; written by join
+	era   uint32               // of the crew in which it came to the loop; written by Join, then by the loop
 	stuck bool                 // a socket was full once; owned by the loop
 	gone  bool                 // B has closed entirely; owned by the loop
 	ended bool                 // done was called; owned by the loop

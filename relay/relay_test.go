@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tiproxy/tiproxy/internal/epoll"
 	"golang.org/x/sys/unix"
 )
 
@@ -519,22 +518,13 @@ func TestBulkFlowBorrowsAPipe(t *testing.T) {
 // Bulk flows have all loops, so that they have all CPUs; what is not bulk stays.
 func TestBulkFlowsAreDealtOutToAllLoops(t *testing.T) {
 	r := newRelay(t, Options{Loops: 2})
-	sessions := func(l *loop) int {
-		n := make(chan int)
-		l.Do(func() {
-			all := 0
-			l.Each(func(epoll.Handler) { all++ })
-			n <- all
-		})
-		return <-n
-	}
 	var all []joined
 	for range 4 {
 		j := join(t, r, "tcp4", "tcp4")
 		j.message(t)
 		all = append(all, j)
 	}
-	if n := sessions(r.loops[0]); n != 4 {
+	if n := onLoop(r.loops[0]); n != 4 {
 		t.Errorf("%d of 4 sessions with messages are on the first loop", n)
 	}
 	for i, j := range all {
@@ -548,7 +538,7 @@ func TestBulkFlowsAreDealtOutToAllLoops(t *testing.T) {
 		}
 		j.message(t)
 	}
-	if a, b := sessions(r.loops[0]), sessions(r.loops[1]); a != 2 || b != 2 {
+	if a, b := onLoop(r.loops[0]), onLoop(r.loops[1]); a != 2 || b != 2 {
 		t.Errorf("%d and %d bulk flows on two loops, want 2 each", a, b)
 	}
 	for _, j := range all { // what comes from outside finds them

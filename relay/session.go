@@ -87,9 +87,16 @@ func (s *Session) pump() {
 	if s.quiet != nil || a.shut != b.shut {
 		s.watchSilence()
 	}
-	if more && !s.queue && !(s.isBulk() && s.move()) && !s.ended {
-		s.queue = true
-		s.loop.Load().Do(s.goOn)
+	switch l := s.loop.Load(); {
+	case more && !s.queue:
+		if !(s.isBulk() && s.move()) && !s.ended {
+			s.queue = true
+			l.Do(s.goOn)
+		}
+	case !more:
+		if now := l.relay.crew.now(); now.era != s.era {
+			s.follow(now)
+		}
 	}
 }
 
@@ -102,16 +109,26 @@ func (s *Session) move() bool {
 	if s.moves {
 		return false
 	}
-	s.moves = true
+	s.moves, s.keep = true, false
+	return s.goTo(s.loop.Load().relay.forBulk())
+}
+
+// goTo takes a session to another loop, and tells whether it has left this one:
+// then the other may have it in its hands by now.
+func (s *Session) goTo(to *loop) bool {
 	from := s.loop.Load()
-	to := from.relay.forBulk()
 	if to == from {
 		return false
 	}
+	s.keep = false // that would be for the loop that it began on
+	hasClock := s.quiet != nil
 	from.leave(s)
 	s.loop.Store(to)
 	if to.join(s) == nil {
-		return true // and the other loop may have it in its hands by now
+		if hasClock {
+			s.do(s.watchSilence)
+		}
+		return true
 	}
 	s.loop.Store(from)
 	if err := from.join(s); err != nil {
@@ -121,7 +138,13 @@ func (s *Session) move() bool {
 }
 
 // forBulk is the loop for the next bulk flow.
-func (r *Relay) forBulk() *loop { return r.loops[int(r.bulk.Add(1))%len(r.loops)] }
+func (r *Relay) forBulk() *loop {
+	r.bulkNow.Add(1)
+	if !r.flood.Swap(true) {
+		r.tell()
+	}
+	return r.loops[int(r.bulk.Add(1))%len(r.loops)]
+}
 
 // do has f run on the session's loop, wherever it is by then; not at all once
 // that has ended.
@@ -304,6 +327,9 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 	}
 	s.ended = true
 	s.loop.Load().vigil.end(s)
+	if s.moves {
+		s.loop.Load().relay.bulkNow.Add(-1)
+	}
 	for side := A; side <= B; side++ {
 		d := &s.dir[side]
 		if d.pipe != nil {
@@ -316,7 +342,7 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 	}
 	r := Result{FromA: s.moved[A].Load(), FromB: s.moved[B].Load(), Err: err, From: from, B: -1}
 	closeFD(int(s.fd[A])) // takes it out of epoll too: nobody else has it open
-	if s.keep && err == nil && !s.moves {
+	if s.keep && err == nil {
 		r.B = int(s.fd[B])
 		s.loop.Load().Unwatch(r.B)
 	} else {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type Seat uint64
 // the other. All its methods may be called from any goroutine.
 type Loop struct {
 	poll    *Poller
+	aside   func()        // see NewLoop
+	told    atomic.Uint64 // events so far; written by the goroutine
 	stopped chan struct{} // closed when the goroutine has ended
 	spare   []func()      // empty, to be the next orders; owned by the goroutine
 
@@ -42,13 +45,15 @@ type place struct {
 // batch is how many events one epoll_wait may answer.
 const batch = 128
 
-// NewLoop starts a Loop. It fails when fds are exhausted.
-func NewLoop() (*Loop, error) {
+// NewLoop starts a Loop. While it is busy it calls aside every 8 ms or somewhat
+// later, if it has little to do less often, and not at all while nothing happens;
+// nil: there is nothing to call. It fails when fds are exhausted.
+func NewLoop(aside func()) (*Loop, error) {
 	poll, err := New(batch)
 	if err != nil {
 		return nil, err
 	}
-	l := &Loop{poll: poll, stopped: make(chan struct{})}
+	l := &Loop{poll: poll, aside: aside, stopped: make(chan struct{})}
 	go l.run()
 	return l, nil
 }
@@ -164,6 +169,9 @@ func (l *Loop) Stop() {
 	l.rouse()
 }
 
+// Told is how many events the loop has told so far.
+func (l *Loop) Told() uint64 { return l.told.Load() }
+
 // Stopped is closed when the loop has ended.
 func (l *Loop) Stopped() <-chan struct{} { return l.stopped }
 
@@ -173,8 +181,11 @@ func (l *Loop) run() {
 	var events []Event
 	var rest breath
 	for l.obey() {
-		rest.take(len(events))
+		if rest.take(len(events)) && l.aside != nil {
+			l.aside()
+		}
 		events = l.next(events)
+		l.told.Add(uint64(len(events)))
 		for _, ev := range events {
 			if h := l.handler(ev.ID); h != nil {
 				h.Ready(uint8(ev.ID&1), ev.Events)
@@ -220,15 +231,16 @@ type breath struct {
 // breathAfter is less than those 10 ms (forcePreemptNS in Go's runtime/proc.go).
 const breathAfter = 8 * time.Millisecond
 
-// take is called before each wait, with how many events the last one has told.
-func (b *breath) take(told int) {
+// take is called before each wait, with how many events the last one has told. It
+// tells whether this was the time for a breath.
+func (b *breath) take(told int) bool {
 	b.told += told
 	if b.waits++; b.waits%16 != 0 {
-		return
+		return false
 	}
 	now := time.Now()
 	if now.Sub(b.last) < breathAfter {
-		return
+		return false
 	}
 	runtime.Gosched()
 	busy := 2*b.told > 3*b.waits // there was more than one event for most waits
@@ -239,6 +251,7 @@ func (b *breath) take(told int) {
 		runtime.UnlockOSThread()
 	}
 	*b = breath{last: now, locked: busy}
+	return true
 }
 
 // patience is how long to wait for events: not at all if there is something

@@ -11,7 +11,7 @@ import (
 
 func newLoop(t *testing.T) *Loop {
 	t.Helper()
-	l, err := NewLoop()
+	l, err := NewLoop(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestLoopIsWokenOnceOnly(t *testing.T) {
 }
 
 func TestLoopThatHasStopped(t *testing.T) {
-	l, err := NewLoop()
+	l, err := NewLoop(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
