@@ -99,9 +99,7 @@ func (r *Relay) watchCrew() {
 	if c.most < 2 || now.Sub(c.last.at) < window {
 		return
 	}
-	if r.bulkNow.Load() == 0 {
-		r.flood.Store(false)
-	}
+	r.window.Add(1)
 	r.measure(now)
 	if r.InUse() != was {
 		r.tell()

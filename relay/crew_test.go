@@ -319,7 +319,7 @@ func TestIdleClockFollowsTheCrew(t *testing.T) {
 	}
 }
 
-// All loops are in use while there are bulk flows, and somewhat longer.
+// All loops are in use while bulk moves, and a window longer.
 func TestLoopsInUse(t *testing.T) {
 	r := newStillRelay(t, 2)
 	changed := func() (told bool) {
@@ -330,35 +330,40 @@ func TestLoopsInUse(t *testing.T) {
 			return false
 		}
 	}
-	look := func() {
+	endWindow := func() {
 		done := make(chan struct{})
 		r.loops[0].Do(func() {
 			defer close(done)
-			r.crew.most, r.crew.last.at = 2, time.Time{} // a window is over
+			r.crew.most, r.crew.last.at = 2, time.Time{}
 			r.watchCrew()
 			r.crew.most = 0
 		})
 		<-done
 	}
-	if look(); r.InUse() != 1 || changed() {
-		t.Errorf("%d loops in use to begin with", r.InUse())
+	bulk := func(j joined) {
+		const size = 8 << 20
+		go j.client.Write(make([]byte, size))
+		if n, err := io.CopyN(io.Discard, j.backend, size); err != nil {
+			t.Fatalf("got %d bytes, %v", n, err)
+		}
+		if err := r.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	j := join(t, r, "tcp4", "tcp4")
-	go j.client.Write(make([]byte, 8<<20))
-	io.CopyN(io.Discard, j.backend, 8<<20)
-	if r.InUse() != 2 || !changed() {
-		t.Errorf("%d loops in use with a bulk flow", r.InUse())
+	if endWindow(); r.InUse() != 1 || changed() {
+		t.Errorf("%d loops in use to begin with", r.InUse())
 	}
-	if look(); r.InUse() != 2 || changed() {
-		t.Errorf("%d loops in use, still with a bulk flow", r.InUse())
+	for n := range 3 {
+		if bulk(j); r.InUse() != 2 || changed() != (n == 0) {
+			t.Errorf("%d loops in use while bulk moves", r.InUse())
+		}
+		if endWindow(); r.InUse() != 2 || changed() {
+			t.Errorf("%d loops in use just after that", r.InUse())
+		}
 	}
-	j.session.Cut(false)
-	j.wait(t)
-	if r.InUse() != 2 || changed() {
-		t.Errorf("%d loops in use at once after it", r.InUse())
-	}
-	if look(); r.InUse() != 1 || !changed() {
-		t.Errorf("%d loops in use after it", r.InUse())
+	if endWindow(); r.InUse() != 1 || !changed() {
+		t.Errorf("%d loops in use a window later", r.InUse())
 	}
 	r.crew.set(2)
 	if n := r.Active(); n != 2 || r.InUse() != 2 {

@@ -115,7 +115,9 @@ func (s *Session) borrowPipe(d *direction) bool {
 		return false
 	}
 	if d.pipe == nil {
-		d.pipe = s.loop.Load().pipes.get()
+		l := s.loop.Load()
+		l.relay.bulkMoves()
+		d.pipe = l.pipes.get()
 	}
 	return d.pipe != nil
 }

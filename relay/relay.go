@@ -95,8 +95,8 @@ type Relay struct {
 	bulk  atomic.Uint32 // counts sessions that became bulk, to deal them out to all loops
 	inUse chan struct{} // see Changes
 
-	bulkNow atomic.Int32 // how many of those have not ended
-	flood   atomic.Bool  // there are some, or were in the first loop's last window
+	window atomic.Uint32 // counts the first loop's windows, from 2
+	flood  atomic.Uint32 // the last one in which bulk moved; 0: none
 }
 
 // Result tells how a session ended.
@@ -114,6 +114,7 @@ func New(o Options) (*Relay, error) {
 		n = runtime.GOMAXPROCS(0)
 	}
 	r := &Relay{inUse: make(chan struct{}, 1)}
+	r.window.Store(2)
 	aside := r.watchCrew
 	for range n {
 		l, err := newLoop(r, o, aside)
@@ -197,12 +198,26 @@ func (r *Relay) Loops() []*epoll.Loop {
 func (r *Relay) Active() int { return int(r.crew.now().active) }
 
 // InUse is how many loops may have something to do at a time: those that take
-// sessions, and while there are bulk flows all of them.
+// sessions, and while bulk moves all of them.
 func (r *Relay) InUse() int {
-	if r.flood.Load() {
+	if r.flooded() {
 		return len(r.loops)
 	}
 	return r.Active()
+}
+
+// flooded tells whether bulk moved in this window, or in the last one.
+func (r *Relay) flooded() bool { return r.window.Load()-r.flood.Load() < 2 }
+
+// bulkMoves takes note that it does.
+func (r *Relay) bulkMoves() {
+	if now := r.window.Load(); r.flood.Load() != now {
+		began := !r.flooded()
+		r.flood.Store(now)
+		if began {
+			r.tell()
+		}
+	}
 }
 
 // Changes gets a value when InUse may have become another.

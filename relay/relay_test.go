@@ -515,6 +515,23 @@ func TestBulkFlowBorrowsAPipe(t *testing.T) {
 	}
 }
 
+// Some full reads are bulk, whatever comes between them; a message is not, nor are
+// messages that are long now and then.
+func TestWhatIsBulk(t *testing.T) {
+	for reads, want := range map[string]bool{
+		"FF": true, "FSFSF": true, "FSFF": true, "SSSFF": true,
+		"": false, "F": false, "FS": false, "SSSSSSSS": false, "FSSFSSFSSFSS": false, "FSFS": false,
+	} {
+		var d direction
+		for _, read := range reads {
+			d.count(read == 'F')
+		}
+		if got := d.full >= bulkAfter; got != want {
+			t.Errorf("%s is bulk: %v", reads, got)
+		}
+	}
+}
+
 // Bulk flows have all loops, so that they have all CPUs; what is not bulk stays.
 func TestBulkFlowsAreDealtOutToAllLoops(t *testing.T) {
 	r := newRelay(t, Options{Loops: 2})

@@ -8,15 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bulkAfter is how many full reads in a row make a flow bulk: two of them are
-// more than any request or answer that a copy moves faster than a pipe.
-const bulkAfter = 2
+// bulkAfter is what direction.full comes to with two full reads in a row, or three
+// with a short one after each: that is more than any request or answer that a copy
+// moves faster than a pipe.
+const bulkAfter = 4
 
 // direction is one way through a session. All fields belong to the loop.
 type direction struct {
 	rest     *rest // read and not yet written; nil: nothing
 	pipe     *pipe // borrowed, holds pipe.n unwritten bytes; nil: none
-	full     uint8 // full reads in a row, up to bulkAfter: then the flow is bulk
+	full     uint8 // see count; bulkAfter: the flow is bulk
 	copying  bool  // splice is not possible between these sockets
 	readable bool  // the source may have bytes or EOF
 	blocked  bool  // the sink took less than it was given
@@ -138,13 +139,7 @@ func (s *Session) goTo(to *loop) bool {
 }
 
 // forBulk is the loop for the next bulk flow.
-func (r *Relay) forBulk() *loop {
-	r.bulkNow.Add(1)
-	if !r.flood.Swap(true) {
-		r.tell()
-	}
-	return r.loops[int(r.bulk.Add(1))%len(r.loops)]
-}
+func (r *Relay) forBulk() *loop { return r.loops[int(r.bulk.Add(1))%len(r.loops)] }
 
 // do has f run on the session's loop, wherever it is by then; not at all once
 // that has ended.
@@ -238,19 +233,17 @@ func (s *Session) copy(d *direction, from Side) (int, *failure) {
 	n, err := nowait.Recv(int(s.fd[from]), scratch)
 	switch {
 	case err == unix.EAGAIN:
-		d.readable, d.full = false, 0
+		d.readable = false
 		return 0, nil
 	case err != nil:
 		return 0, &failure{err, from}
 	case n == 0:
 		d.eof = true
 		return 0, nil
-	case n == len(scratch):
-		d.full = min(d.full+1, bulkAfter)
-	default:
-		d.full = 0
+	case n < len(scratch):
 		d.readable = d.drain // a short read: nothing is left (epoll(7))
 	}
+	d.count(n == len(scratch))
 	sent, err := s.send(d, from, scratch[:n])
 	if err != nil {
 		return 0, &failure{err, from.other()}
@@ -259,6 +252,16 @@ func (s *Session) copy(d *direction, from Side) (int, *failure) {
 		d.rest = &rest{slices.Clone(scratch[sent:n])} // the scratch is the next session's
 	}
 	return sent, nil
+}
+
+// count follows how the reads of a direction are filled. A sender who waits until
+// its window is open again may send one and a half of them each time, for ever.
+func (d *direction) count(full bool) {
+	if full {
+		d.full = min(d.full+2, bulkAfter)
+	} else if d.full > 0 {
+		d.full--
+	}
 }
 
 func (s *Session) fillPipe(d *direction, from Side) error {
@@ -327,9 +330,6 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 	}
 	s.ended = true
 	s.loop.Load().vigil.end(s)
-	if s.moves {
-		s.loop.Load().relay.bulkNow.Add(-1)
-	}
 	for side := A; side <= B; side++ {
 		d := &s.dir[side]
 		if d.pipe != nil {
