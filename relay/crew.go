@@ -99,7 +99,6 @@ func (r *Relay) watchCrew() {
 	if c.most < 2 || now.Sub(c.last.at) < window {
 		return
 	}
-	r.window.Add(1)
 	r.measure(now)
 	if r.InUse() != was {
 		r.tell()
@@ -109,9 +108,10 @@ func (r *Relay) watchCrew() {
 // measure ends a window.
 func (r *Relay) measure(now time.Time) {
 	own, err := epoll.ReadStrain()
-	if err != nil { // fds are exhausted
+	if err != nil { // fds are exhausted: the window goes on
 		return
 	}
+	r.window.Add(1)
 	s := sample{at: now, own: own}
 	for _, l := range r.loops {
 		s.told += l.Told()
