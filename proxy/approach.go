@@ -230,11 +230,13 @@ func (p *Proxy) detour(c *client, lease Lease, fd int) {
 	}()
 }
 
-// watchOn has a client looked after whose way to the backend takes longer.
+// watchOn has a client looked after whose way to the backend takes longer. Its
+// clock may have been stopped while this waited for the lock: then the relay
+// watches the socket, or is about to.
 func (p *Proxy) watchOn(c *client) {
 	p.mu.Lock()
 	defer p.unlock()
-	if c.stage != Entering {
+	if c.stage != Entering || c.approach.clock == nil {
 		return
 	}
 	if err := p.front.watch(c); err != nil {

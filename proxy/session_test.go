@@ -226,3 +226,31 @@ func TestDismissedWhileItIsJoined(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// A client is not watched any more once it is being joined, though the clock of
+// that has run out just before.
+func TestNobodyIsWatchedWhileItIsJoined(t *testing.T) {
+	b := newBackend(t, echo)
+	b.open = make(chan struct{})
+	r := run(t, b, 0, 10, nil)
+	client := r.dial(0)
+	await[AdmitEvent](r)
+	p := r.proxy
+	watched := func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.clients.approach.seat != 0
+	}
+	until(t, "it is watched", watched)
+	p.mu.Lock() // what join does
+	c := p.clients
+	p.front.unwatch(c)
+	c.approach.stopClock()
+	p.mu.Unlock()
+	p.watchOn(c)
+	if watched() {
+		t.Error("it is watched again")
+	}
+	close(b.open)
+	exchange(t, client, "hello")
+}
