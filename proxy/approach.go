@@ -186,11 +186,8 @@ func (p *Proxy) pass(c *client, away bool) {
 		p.detour(c, lease, -1)
 		return
 	}
-	backend, begin := lease.Addresses()[0], sockaddr.Begin
-	if !away {
-		begin = p.spares[c.door.at].Begin
-	}
-	fd, connected, err := begin(backend)
+	backend := lease.Addresses()[0]
+	fd, connected, err := p.begin(c, backend, away)
 	if err == nil && connected {
 		err = p.announce(c, fd, p.rules.Load().SendProxy)
 	}
@@ -214,6 +211,7 @@ func (p *Proxy) pass(c *client, away bool) {
 // detour starts the goroutine of a client. It may have a lease already, and fd
 // may be on its way to the lease's first address; nil and -1: not so.
 func (p *Proxy) detour(c *client, lease Lease, fd int) {
+	c.again = false // what Finish answers is another fd; the watch of this one is nobody's until the socket is closed
 	ctx, leave := context.WithCancelCause(p.hurry)
 	p.mu.Lock()
 	c.way().leave = leave

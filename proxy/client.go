@@ -62,6 +62,7 @@ type client struct {
 	stage   Stage
 
 	keeps bool  // its connection to the backend may leave a spare socket; written by pass
+	again bool  // … and is one, which its loop still watches; written by begin and detour
 	uid   int32 // of a client of a UNIX socket; -1: not known
 	fd    int32 // the socket; -1 once the relay or a program has it
 }
@@ -243,7 +244,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 // closed both sockets.
 func (p *Proxy) relay(c *client, lease Lease, fd int) error {
 	rules := p.rules.Load()
-	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset, Loop: c.door.at, Keep: c.keeps}
+	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset, Loop: c.door.at, Keep: c.keeps, Again: c.again}
 	if rules.SessionIdle != never {
 		terms.Idle = rules.SessionIdle
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tiproxy/tiproxy/gate"
 	"github.com/tiproxy/tiproxy/internal/epoll"
-	"github.com/tiproxy/tiproxy/relay"
 	"github.com/tiproxy/tiproxy/sockaddr"
 )
 
@@ -27,12 +26,9 @@ const (
 	anyRest          // is never the reason; ends each of them
 )
 
-// activeLoops is how many loops of a relay take sessions.
-var activeLoops = (*relay.Relay).Active
-
 // front accepts, and watches those who have not reached the backend yet. Its
-// listeners are heard on the loops of the relay that take sessions. Of those that
-// wait the first is woken, and who comes when it is busy is taken in by the next.
+// listeners are heard on all loops of the relay. Of those that wait the first is
+// woken, and who comes when it is busy is taken in by the next.
 type front struct {
 	p       *Proxy
 	home    *epoll.Loop   // the first loop
@@ -47,7 +43,6 @@ type front struct {
 	rate  gate.Rate   // of meter
 	meter *gate.Meter // of Rules.Rate
 	hears bool        // accepts, or rests; not any more once it is deaf
-	loops int         // that the listeners are heard on unless it rests, from the first; written by hear
 	idle  bool        // it went deaf of its own accord; valid once deaf is closed
 }
 
@@ -67,8 +62,7 @@ func (f *front) begin() error {
 
 // hear begins to accept, or begins again; f.mu is held.
 func (f *front) hear() error {
-	f.loops = activeLoops(f.p.cfg.Relay)
-	for i := range f.loops * len(f.p.cfg.Listeners) {
+	for i := range f.p.doors {
 		d := &f.p.doors[i]
 		if d.seat == 0 {
 			_ = d.loop().Enroll(d, &d.seat, 0) // without a file it cannot fail
@@ -111,22 +105,13 @@ func (d *door) Ready(uint8, uint32) {
 	var after sequels
 	if f.hears && f.mayAccept() {
 		after = f.accept(d)
-		f.followCrew()
 	}
 	f.mu.Unlock()
 	d.p.carryOut(after)
 }
 
-// followCrew hears on the loops that take sessions by now. f.mu is held, as in the
-// functions from here to accept.
-func (f *front) followCrew() {
-	if f.resting.Load() == int32(noRest) && f.loops != activeLoops(f.p.cfg.Relay) {
-		f.unhear()
-		_ = f.hear() // it could be heard before
-	}
-}
-
-// leaveIfIdle goes deaf once nobody has been there for IdleExit.
+// leaveIfIdle goes deaf once nobody has been there for IdleExit. f.mu is held, as in
+// the functions from here to accept.
 func (f *front) leaveIfIdle() {
 	if f.resting.Load() == int32(noRest) && f.p.isIdle() {
 		f.goDeaf(true)
@@ -253,7 +238,7 @@ func (f *front) watch(c *client) error {
 	if c.stage != Waiting && c.stage != Entering { // it has to speak first
 		interest |= epoll.In
 	}
-	if err := c.door.loop().Enroll(c, &a.seat, interest, int(c.fd)); err != nil {
+	if err := c.door.loop().Enroll(c, &a.seat, interest, epoll.File{FD: int(c.fd)}); err != nil {
 		return err
 	}
 	f.watches++

@@ -36,7 +36,7 @@ func (l *idlingLease) Release() {
 // on first.
 func TestLeaseComesBackAfterTheSlotWentOn(t *testing.T) {
 	b := &idling{backend: newBackend(t, echo)}
-	r := run(t, b, 1, 20, twoLoops(t))
+	r := run(t, b, 1, 20, withLoops(t, 2))
 	clients := []*net.TCPConn{r.dial(0)}
 	exchange(t, clients[0], "x")
 	for n := range 20 {

@@ -25,7 +25,7 @@ func TestOrderOverTwoListeners(t *testing.T) {
 		mu.Unlock()
 		fmt.Fprint(c, "bye")
 	})
-	two := twoLoops(t)
+	two := withLoops(t, 2)
 	r := run(t, b, 1, 100, func(c *Config) { two(c); c.Listeners = []Listener{listen(t), listen(t)} })
 	door := r.dial(0)
 	fmt.Fprint(door, "door")

@@ -5,8 +5,19 @@ import (
 	"errors"
 
 	"github.com/tiproxy/tiproxy/internal/nowait"
+	"github.com/tiproxy/tiproxy/sockaddr"
 	"golang.org/x/sys/unix"
 )
+
+// begin begins to connect to the backend, with a spare socket if there is one. away:
+// this is not the client's loop, which those belong to.
+func (p *Proxy) begin(c *client, backend sockaddr.Addr, away bool) (fd int, connected bool, err error) {
+	if away {
+		return sockaddr.Begin(backend)
+	}
+	fd, connected, c.again, err = p.spares[c.door.at].Begin(backend)
+	return fd, connected, err
+}
 
 // keep keeps the socket that a session had to the backend for one to come, on the
 // loop of both. While fds are exhausted each is given back.

@@ -117,3 +117,64 @@ func TestSparesAreForThoseWithoutFD(t *testing.T) {
 		t.Errorf("the backend got %q, %v", got, err)
 	}
 }
+
+// A spare socket whose connect takes its time is waited for like any other.
+func TestSpareThatHasToWait(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	accept := func() net.Conn {
+		t.Helper()
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	listen := func(backlog int) {
+		t.Helper()
+		raw, err := l.(*net.TCPListener).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ctlErr := raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), backlog) }); ctlErr != nil || err != nil {
+			t.Fatal(ctlErr, err)
+		}
+	}
+	r := run(t, steady{&backend{Listener: l}}, gate.NoLimit, 10, withLoops(t, 1))
+	c := r.dial(0)
+	s := accept()
+	c.Close()
+	mustEOF(t, s)
+	s.Close()
+	r.endOf(1)
+	if n := r.spares(); n != 1 {
+		t.Fatalf("%d spare sockets, want 1", n)
+	}
+	listen(0)
+	waits, err := net.Dial("tcp4", l.Addr().String()) // fills the backlog
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waits.Close()
+	c = r.dial(0)
+	for await[AdmitEvent](r).Client.Number != 2 {
+	}
+	if n := r.spares(); n != 0 { // asked of each loop, after what it does for the client
+		t.Fatalf("%d spare sockets, want none", n)
+	}
+	listen(10)
+	accept().Close()
+	s = accept() // when TCP has asked a second time
+	defer s.Close()
+	fmt.Fprint(c, "hello")
+	fmt.Fprint(s, "world")
+	for who, conn := range map[string]io.Reader{"hello": s, "world": c} {
+		got := make([]byte, len(who))
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != who {
+			t.Errorf("got %q, %v, want %q", got, err, who)
+		}
+	}
+}

@@ -7,12 +7,12 @@ import (
 	"github.com/tiproxy/tiproxy/internal/epoll"
 )
 
-// crew is the loops of a relay that have sessions: the first one alone for as long
-// as it can. Loops that share what one could do wake each other's neighbours all
-// the time, and take more CPU for the same. One more is worth it if there is a CPU
-// for it that nobody else wants, or if so many want all of them that two threads
-// get more than one. Which of that holds is not known beforehand, so it is tried,
-// for a window:
+// crew is the loops of a relay that have the sessions which last: the first one
+// alone for as long as it can. Loops that share what one could do wake each other's
+// neighbours all the time, and take more CPU for the same. One more is worth it if
+// there is a CPU for it that nobody else wants, or if so many want all of them that
+// two threads get more than one. Which of that holds is not known beforehand, so it
+// is tried, for a window:
 //
 //	           full                     much more gets done
 //	steady ───────────▶ one more ────────────────────────────▶ steady
@@ -20,8 +20,9 @@ import (
 //	  │ └── else: as before ──┐
 //	  └── several ──▶ one less ── as much gets done ──▶ steady
 //
-// The sessions follow at their next event. Bulk flows are not concerned: they are
-// dealt out to all loops.
+// The sessions follow at their next event. Those that are young stay where they began:
+// to come and go is most of their work, and two loops do more of that than one. Bulk
+// flows are not concerned: they are dealt out to all loops.
 type crew struct {
 	state atomic.Uint64 // a roster; written by set
 
@@ -39,7 +40,7 @@ type crew struct {
 
 // roster is who has sessions at a time.
 type roster struct {
-	era    uint32 // counts the changes
+	era    uint32 // counts the changes, from 1
 	active uint32 // how many loops, from the first
 }
 
@@ -49,6 +50,10 @@ type sample struct {
 	told uint64       // events told by all loops
 	own  epoll.Strain // of the first one's thread
 }
+
+// settleAfter is how often something moves in a session before it counts as one
+// that lasts: to take it to another loop costs as much as a request and its reply.
+const settleAfter = 16
 
 const (
 	// window is how long is measured: many of the kernel's time slices.
@@ -189,11 +194,15 @@ func (c *crew) end(helped bool) {
 func (c *crew) change(loops int) { c.set(uint32(int(c.now().active) + loops)) }
 
 // follow takes a session that has nothing under way to the loop that it belongs to
-// by a roster. It may be in that one's hands when this returns.
+// by a roster; one that has only begun stays, if its loop is among those. It may be in
+// another's hands when this returns.
 func (s *Session) follow(now roster) {
 	if s.moves || s.queue || s.dir[A].holds() || s.dir[B].holds() {
 		return // a bulk flow, or soon
 	}
+	l, began := s.loop.Load(), s.era == 0
 	s.era = now.era
-	s.goTo(s.loop.Load().relay.loops[uint32(s.seat)>>1%now.active])
+	if !began || l.at >= now.active {
+		s.goTo(l.relay.loops[uint32(s.seat)>>1%now.active])
+	}
 }

@@ -139,6 +139,16 @@ func newStillRelay(t *testing.T, loops int) *Relay {
 	return r
 }
 
+// settle makes a session one that has lasted, where it is.
+func (j joined) settle() {
+	s, done := j.session, make(chan struct{})
+	s.do(func() {
+		s.young, s.era = 0, s.loop.Load().relay.crew.now().era
+		close(done)
+	})
+	<-done
+}
+
 // onLoop is how many sessions a loop has.
 func onLoop(l *loop) int {
 	n := make(chan int)
@@ -157,8 +167,10 @@ func TestSessionsFollowTheCrew(t *testing.T) {
 	for range 12 {
 		all = append(all, join(t, r, "tcp4", "tcp4"))
 	}
+	for _, j := range all {
+		j.settle()
+	}
 	half := all[0]
-	half.message(t)
 	half.client.CloseWrite()
 	if n, err := half.backend.Read(make([]byte, 1)); err != io.EOF {
 		t.Fatalf("read %d, %v", n, err)
@@ -201,6 +213,7 @@ func TestSessionFollowsWithEmptyHands(t *testing.T) {
 	r := newStillRelay(t, 2)
 	join(t, r, "tcp4", "tcp4") // has the first seat, which stays
 	j := join(t, r, "tcp4", "tcp4")
+	j.settle()
 	s, done := j.session, make(chan struct{})
 	r.loops[0].Do(func() {
 		defer close(done)
@@ -248,6 +261,7 @@ func TestNothingIsLostOnTheWayToAnotherLoop(t *testing.T) {
 	const streams = 8
 	for i := range streams {
 		j := join(t, r, "tcp4", "tcp4")
+		j.settle()
 		go func() {
 			sent := make([]byte, 1<<20)
 			rand.NewChaCha8([32]byte{byte(i)}).Read(sent)
@@ -284,6 +298,9 @@ func TestNothingIsLostOnTheWayToAnotherLoop(t *testing.T) {
 func TestNoSocketIsKeptOnAnotherLoop(t *testing.T) {
 	r := newStillRelay(t, 2)
 	stays, goes := joinIdle(t, r, Terms{Keep: true}), joinIdle(t, r, Terms{Keep: true})
+	for _, j := range []joined{stays, goes} {
+		j.settle()
+	}
 	r.crew.set(2)
 	for _, j := range []joined{stays, goes} {
 		j.message(t)
@@ -306,9 +323,7 @@ func TestIdleClockFollowsTheCrew(t *testing.T) {
 	r := newStillRelay(t, 2)
 	for n := range 2 {
 		j := joinIdle(t, r, Terms{Idle: idle})
-		if err := r.Ping(t.Context()); err != nil { // its clock runs on the first loop
-			t.Fatal(err)
-		}
+		j.settle() // its clock runs on the first loop by then
 		r.crew.set(2)
 		begin := time.Now()
 		j.message(t)
@@ -319,7 +334,7 @@ func TestIdleClockFollowsTheCrew(t *testing.T) {
 	}
 }
 
-// All loops are in use while bulk moves, and a window longer.
+// A loop is in use while it is busy, and a window longer.
 func TestLoopsInUse(t *testing.T) {
 	r := newStillRelay(t, 2)
 	changed := func() (told bool) {
@@ -330,33 +345,31 @@ func TestLoopsInUse(t *testing.T) {
 			return false
 		}
 	}
-	endWindow := func() {
+	on := func(l *loop, f func()) {
 		done := make(chan struct{})
-		r.loops[0].Do(func() {
-			defer close(done)
+		l.Do(func() { f(); close(done) })
+		<-done
+	}
+	endWindow := func() {
+		on(r.loops[0], func() {
 			r.crew.most, r.crew.last.at = 2, time.Time{}
 			r.watchCrew()
 			r.crew.most = 0
 		})
-		<-done
 	}
-	bulk := func(j joined) {
-		const size = 8 << 20
-		go j.client.Write(make([]byte, size))
-		if n, err := io.CopyN(io.Discard, j.backend, size); err != nil {
-			t.Fatalf("got %d bytes, %v", n, err)
-		}
-		if err := r.Ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+	toil := func(since time.Duration) {
+		on(r.loops[1], func() {
+			r.loops[1].aside = time.Now().Add(-since)
+			r.loops[1].toil()
+		})
 	}
-	j := join(t, r, "tcp4", "tcp4")
+	toil(time.Minute) // once in a while is not busy
 	if endWindow(); r.InUse() != 1 || changed() {
 		t.Errorf("%d loops in use to begin with", r.InUse())
 	}
 	for n := range 3 {
-		if bulk(j); r.InUse() != 2 || changed() != (n == 0) {
-			t.Errorf("%d loops in use while bulk moves", r.InUse())
+		if toil(0); r.InUse() != 2 || changed() != (n == 0) {
+			t.Errorf("%d loops in use while another is busy", r.InUse())
 		}
 		if endWindow(); r.InUse() != 2 || changed() {
 			t.Errorf("%d loops in use just after that", r.InUse())
@@ -366,7 +379,59 @@ func TestLoopsInUse(t *testing.T) {
 		t.Errorf("%d loops in use a window later", r.InUse())
 	}
 	r.crew.set(2)
-	if n := r.Active(); n != 2 || r.InUse() != 2 {
-		t.Errorf("%d active loops, %d in use", n, r.InUse())
+	if r.InUse() != 2 {
+		t.Errorf("%d loops in use of two that have sessions", r.InUse())
+	}
+}
+
+// A loop whose sessions move all the time is busy, be it little or much that they
+// move.
+func TestBusyLoop(t *testing.T) {
+	for name, size := range map[string]int{"messages": 10, "bulk": 1 << 20} {
+		r := newStillRelay(t, 2)
+		r.crew.set(2)
+		a, client := pair(t, "tcp4")
+		b, backend := pair(t, "tcp4")
+		if _, err := r.Join(takeFD(t, a), takeFD(t, b), Terms{Loop: 1}, func(Result) {}); err != nil {
+			t.Fatal(err)
+		}
+		r.bulk.Store(0) // if it is bulk, it is dealt out to the second loop
+		go io.Copy(backend, backend)
+		sent, got := make([]byte, size), make([]byte, size)
+		for !r.loops[1].isBusy() {
+			go client.Write(sent)
+			if _, err := io.ReadFull(client, got); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		<-r.Changes()
+	}
+}
+
+// A session goes to the loops that have those which last once it has lasted itself,
+// and stays if it has begun on one of them.
+func TestSessionSettles(t *testing.T) {
+	for active, want := range map[uint32]int{1: 0, 2: 1} {
+		r := newStillRelay(t, 2)
+		r.crew.set(active)
+		a, client := pair(t, "tcp4")
+		b, backend := pair(t, "tcp4")
+		s, err := r.Join(takeFD(t, a), takeFD(t, b), Terms{Loop: 1, Keep: true}, func(Result) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := joined{client: client, backend: backend, session: s}
+		for n := 1; n <= 2*settleAfter; n++ {
+			j.message(t)
+			if err := r.Ping(t.Context()); err != nil { // it has done what the message calls for
+				t.Fatal(err)
+			}
+			if n < settleAfter/2 && s.loop.Load() != r.loops[1] { // a message may be told twice
+				t.Errorf("it has gone after %d messages", n)
+			}
+		}
+		if s.loop.Load() != r.loops[want] {
+			t.Errorf("%d loops have those that last: it is not on loop %d", active, want)
+		}
 	}
 }

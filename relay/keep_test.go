@@ -2,8 +2,11 @@ package relay
 
 import (
 	"io"
+	"net"
 	"testing"
+	"time"
 
+	"github.com/tiproxy/tiproxy/internal/nowait"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,11 +50,64 @@ func TestKeep(t *testing.T) {
 		if res.B < 0 {
 			continue
 		}
-		if err := r.loops[0].Watch(0, 0, fd, interest); err != nil { // EEXIST: it was left there
+		if err := r.loops[0].Rewatch(0, 0, fd, interest); err != nil { // ENOENT: it is not watched any more
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := unix.Close(res.B); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// One after the other, sessions use a socket again that is watched all the time.
+func TestAgain(t *testing.T) {
+	r := newRelay(t, Options{Loops: 1})
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	to := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: l.Addr().(*net.TCPAddr).Port}
+	b, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if i > 0 {
+			if err := nowait.Disconnect(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := unix.Connect(b, to); err != unix.EINPROGRESS { // over loopback it is through by then
+			t.Fatalf("connect: %v", err)
+		}
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		backend := c.(conn)
+		backend.SetDeadline(time.Now().Add(patience))
+		a, client := pair(t, "tcp4")
+		j := joined{client: client, backend: backend, result: make(chan Result, 2)}
+		if j.session, err = r.Join(takeFD(t, a), b, Terms{Keep: true, Again: i > 0}, func(res Result) { j.result <- res }); err != nil {
+			t.Fatal(err)
+		}
+		for range i { // the later ones last
+			j.message(t)
+		}
+		sendUrgent(t, backend, "before!")
+		mustRead(t, client, "before!")
+		client.CloseWrite()
+		if n, err := backend.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("session %d: the backend got %d bytes, %v, want the end", i, n, err)
+		}
+		backend.Close()
+		if n, err := client.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("session %d: the client got %d bytes, %v, want the end", i, n, err)
+		}
+		if res := j.wait(t); res.B != b || res.Err != nil {
+			t.Fatalf("session %d: socket %d is not kept: %+v", i, b, res)
+		}
+	}
+	unix.Close(b)
 }

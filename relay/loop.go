@@ -2,6 +2,8 @@ package relay
 
 import (
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tiproxy/tiproxy/internal/epoll"
 	"golang.org/x/sys/unix"
@@ -23,34 +25,60 @@ const (
 type loop struct {
 	*epoll.Loop
 	relay   *Relay // whose loop it is
+	at      uint32 // its place in Relay.loops
 	opts    Options
 	scratch []byte   // one read's bytes, empty between two of them
 	pipes   pipePool // pipes between two bulk flows
 	vigil   vigil    // sessions that must not be silent for too long
 
+	aside time.Time     // when toil was called last; owned by the goroutine
+	busy  atomic.Uint32 // the last of Relay.window in which it was; 0: none; written by toil
+
 	mu     sync.Mutex // guards what follows
 	severs bool       // sever was called: nothing new is taken
 }
 
-func newLoop(r *Relay, o Options, aside func()) (*loop, error) {
-	l, err := epoll.NewLoop(aside)
-	if err != nil {
-		return nil, err
+func newLoop(r *Relay, at int, o Options) (l *loop, err error) {
+	l = &loop{relay: r, at: uint32(at), opts: o, scratch: make([]byte, bufferSize)}
+	l.vigil.loop = l
+	aside := l.toil
+	if at == 0 {
+		aside = r.watchCrew
 	}
-	own := &loop{Loop: l, relay: r, opts: o, scratch: make([]byte, bufferSize)}
-	own.vigil.loop = own
-	return own, nil
+	l.Loop, err = epoll.NewLoop(aside)
+	return l, err
 }
 
+// busyWithin is the longest that a busy loop takes from one toil to the next.
+const busyWithin = 20 * time.Millisecond
+
+// toil is what each loop but the first does aside: it takes note that it is busy.
+func (l *loop) toil() {
+	now := time.Now()
+	last := l.aside
+	l.aside = now
+	if window := l.relay.window.Load(); now.Sub(last) < busyWithin && l.busy.Load() != window {
+		was := l.isBusy()
+		l.busy.Store(window)
+		if !was {
+			l.relay.tell()
+		}
+	}
+}
+
+// isBusy tells whether the loop was busy in this window, or in the last one. Of the
+// first one nobody takes note.
+func (l *loop) isBusy() bool { return l.relay.window.Load()-l.busy.Load() < 2 }
+
 // join takes a session in and has its sockets watched. What they hold by then
-// the loop hears at once.
-func (l *loop) join(s *Session) error {
+// the loop hears at once. again: it watches B's already, for a session before.
+func (l *loop) join(s *Session, again bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.severs {
 		return ErrCut
 	}
-	return l.Enroll((*sides)(s), &s.seat, s.interest(), int(s.fd[A]), int(s.fd[B]))
+	return l.Enroll((*sides)(s), &s.seat, s.interest(), epoll.File{FD: int(s.fd[A])}, epoll.File{FD: int(s.fd[B]), Again: again})
 }
 
 // interest is what the loop wants to hear of the session's sockets: that one is

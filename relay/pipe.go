@@ -115,9 +115,7 @@ func (s *Session) borrowPipe(d *direction) bool {
 		return false
 	}
 	if d.pipe == nil {
-		l := s.loop.Load()
-		l.relay.bulkMoves()
-		d.pipe = l.pipes.get()
+		d.pipe = s.loop.Load().pipes.get()
 	}
 	return d.pipe != nil
 }

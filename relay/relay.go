@@ -2,9 +2,10 @@
 //
 // A few epoll loops, one for each CPU, own the raw non-blocking fds of all
 // sessions. No goroutine, buffer or pipe belongs to a quiet session: it costs
-// two fds and a few hundred bytes. The first loop has all sessions while it can do
-// with them alone; when it cannot, they go to others as well. Bulk flows are dealt
-// out to all loops: there are more CPUs for those, and messages need not wait for them.
+// two fds and a few hundred bytes. A session begins on any loop. One that lasts goes
+// to the first, which has them all while it can do with them alone; when it cannot,
+// they go to others as well. Bulk flows are dealt out to all loops: there are more
+// CPUs for those, and messages need not wait for them.
 //
 // A session has two directions, and each of them goes one way through
 //
@@ -76,8 +77,8 @@ func (s Side) other() Side { return s ^ 1 }
 type Options struct {
 	// Loops is the number of event loops; 0: one for each CPU that Go uses.
 	Loops int
-	// Spread has all loops take sessions from the beginning, rather than one
-	// until it has too much to do.
+	// Spread has all loops keep the sessions that last, rather than one until it
+	// has too much to do.
 	Spread bool
 	// HalfClosed is how long B may be silent after A has said all, before the
 	// session is cut; 0: for ever. It may be computing the answer.
@@ -91,12 +92,11 @@ type Options struct {
 // goroutine.
 type Relay struct {
 	loops []*loop
-	crew  crew          // how many of them have sessions
+	crew  crew          // how many of them have the sessions that last
 	bulk  atomic.Uint32 // counts sessions that became bulk, to deal them out to all loops
 	inUse chan struct{} // see Changes
 
 	window atomic.Uint32 // counts the first loop's windows, from 2
-	flood  atomic.Uint32 // the last one in which bulk moved; 0: none
 }
 
 // Result tells how a session ended.
@@ -104,7 +104,7 @@ type Result struct {
 	FromA, FromB uint64 // bytes delivered to the other side
 	Err          error  // nil: both sides closed in order
 	From         Side   // where Err was seen; meaningless when Err is nil or ErrCut
-	B            int    // B's socket, which is done's to close, with Terms.Keep; -1: it was closed
+	B            int    // B's socket with Terms.Keep, which is done's to close, or for a Join with Terms.Again; -1: it was closed
 }
 
 // New starts the loops. It fails when fds are exhausted.
@@ -115,15 +115,13 @@ func New(o Options) (*Relay, error) {
 	}
 	r := &Relay{inUse: make(chan struct{}, 1)}
 	r.window.Store(2)
-	aside := r.watchCrew
-	for range n {
-		l, err := newLoop(r, o, aside)
+	for at := range n {
+		l, err := newLoop(r, at, o)
 		if err != nil {
 			r.Close()
 			return nil, fmt.Errorf("cannot start the relay: %w", err)
 		}
 		r.loops = append(r.loops, l)
-		aside = nil // the first one has it
 	}
 	r.muster(o.Spread)
 	return r, nil
@@ -133,8 +131,9 @@ func New(o Options) (*Relay, error) {
 type Terms struct {
 	Idle  time.Duration // the longest that no byte may move either way; 0: for ever
 	Reset bool          // past Idle both sides get a reset, and not a FIN
-	Keep  bool          // after an end in order B's socket is not closed, but given to done; not that of a bulk flow
-	Loop  int           // that begins to relay, by its place in Relay.Loops; the session may go on to another
+	Keep  bool          // after an end in order B's socket is not closed, but given to done; not that of a session that went to another loop
+	Again bool          // b is such a socket, connected anew, of a session with the same Loop
+	Loop  int           // that begins to relay, by its place in Relay.Loops; a session that lasts may go on to another
 }
 
 // Join relays between the connected stream sockets a and b until both
@@ -145,19 +144,19 @@ type Terms struct {
 // Join fails (then they are closed and done is not called). done runs on a
 // loop: it must not block.
 func (r *Relay) Join(a, b int, terms Terms, done func(Result)) (*Session, error) {
-	for _, fd := range [2]int{a, b} {
-		// A byte sent as urgent would otherwise vanish from the stream
-		// (tcp(7)); telnet and ftp send such. Other families refuse: fine.
-		_ = nowait.SetInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	// A byte sent as urgent would otherwise vanish from the stream (tcp(7)); telnet
+	// and ftp send such. Other families refuse: fine.
+	_ = nowait.SetInt(a, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	if !terms.Again {
+		_ = nowait.SetInt(b, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	}
 	l := r.loops[terms.Loop]
-	s := &Session{fd: [2]int32{int32(a), int32(b)}, done: done, keep: terms.Keep}
+	s := &Session{fd: [2]int32{int32(a), int32(b)}, done: done, keep: terms.Keep, young: settleAfter}
 	s.loop.Store(l)
-	s.era = r.crew.now().era
 	if terms.Idle > 0 {
 		s.quiet = &silence{idle: terms}
 	}
-	if err := l.join(s); err != nil {
+	if err := l.join(s, terms.Again); err != nil {
 		closeReset(a)
 		closeReset(b)
 		return nil, fmt.Errorf("cannot relay: %w", err)
@@ -193,31 +192,16 @@ func (r *Relay) Loops() []*epoll.Loop {
 	return all
 }
 
-// Active is how many loops take sessions now, the first of Loops. Who accepts on
-// these alone lets the others sleep.
-func (r *Relay) Active() int { return int(r.crew.now().active) }
-
-// InUse is how many loops may have something to do at a time: those that take
-// sessions, and while bulk moves all of them.
+// InUse is how many loops may have something to do at a time: those that have the
+// sessions which last, and others that were busy of late.
 func (r *Relay) InUse() int {
-	if r.flooded() {
-		return len(r.loops)
-	}
-	return r.Active()
-}
-
-// flooded tells whether bulk moved in this window, or in the last one.
-func (r *Relay) flooded() bool { return r.window.Load()-r.flood.Load() < 2 }
-
-// bulkMoves takes note that it does.
-func (r *Relay) bulkMoves() {
-	if now := r.window.Load(); r.flood.Load() != now {
-		began := !r.flooded()
-		r.flood.Store(now)
-		if began {
-			r.tell()
+	n := 0
+	for _, l := range r.loops {
+		if l.at < r.crew.now().active || l.isBusy() {
+			n++
 		}
 	}
+	return n
 }
 
 // Changes gets a value when InUse may have become another.
@@ -257,7 +241,8 @@ type Session struct {
 	moved [2]atomic.Uint64     // bytes delivered from A and from B; written by the loop
 	fd    [2]int32             // the sockets; written by Join
 	seat  epoll.Seat           // with the loop; written by join
-	era   uint32               // of the crew in which it came to the loop; written by Join, then by the loop
+	era   uint32               // of the crew in which it came to the loop; 0: it has only begun there; owned by the loop
+	young uint8                // how often something is to move until it counts as one that lasts; owned by the loop
 	stuck bool                 // a socket was full once; owned by the loop
 	gone  bool                 // B has closed entirely; owned by the loop
 	ended bool                 // done was called; owned by the loop

@@ -281,15 +281,24 @@ func TestUrgentByteStaysInTheStream(t *testing.T) {
 	j := join(t, newRelay(t, Options{}), "tcp4", "tcp4")
 	mustWrite(t, j.client, "a")
 	mustRead(t, j.backend, "a")
-	fd := takeFD(t, j.client)
-	defer unix.Close(fd)
-	if err := unix.Sendto(fd, []byte("before!"), unix.MSG_OOB, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := unix.Write(fd, []byte("after")); err != nil {
-		t.Fatal(err)
-	}
+	sendUrgent(t, j.client, "before!")
+	mustWrite(t, j.client, "after")
 	mustRead(t, j.backend, "before!after")
+}
+
+// sendUrgent sends s, with its last byte marked as urgent (tcp(7)).
+func sendUrgent(t *testing.T, c conn, s string) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte(s), unix.MSG_OOB, nil) }); ctlErr != nil {
+		t.Fatal(ctlErr)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestCut(t *testing.T) {

@@ -95,7 +95,9 @@ func (s *Session) pump() {
 			l.Do(s.goOn)
 		}
 	case !more:
-		if now := l.relay.crew.now(); now.era != s.era {
+		if s.young > 0 {
+			s.young--
+		} else if now := l.relay.crew.now(); now.era != s.era {
 			s.follow(now)
 		}
 	}
@@ -125,14 +127,14 @@ func (s *Session) goTo(to *loop) bool {
 	hasClock := s.quiet != nil
 	from.leave(s)
 	s.loop.Store(to)
-	if to.join(s) == nil {
+	if to.join(s, false) == nil {
 		if hasClock {
 			s.do(s.watchSilence)
 		}
 		return true
 	}
 	s.loop.Store(from)
-	if err := from.join(s); err != nil {
+	if err := from.join(s, false); err != nil {
 		s.abort(err, A)
 	}
 	return false
@@ -344,7 +346,6 @@ func (s *Session) end(err error, from Side, closeFD func(int)) {
 	closeFD(int(s.fd[A])) // takes it out of epoll too: nobody else has it open
 	if s.keep && err == nil {
 		r.B = int(s.fd[B])
-		s.loop.Load().Unwatch(r.B)
 	} else {
 		closeFD(int(s.fd[B]))
 	}

@@ -1,13 +1,16 @@
 package sockaddr
 
 import (
+	"fmt"
+
 	"github.com/tiproxy/tiproxy/internal/nowait"
 	"golang.org/x/sys/unix"
 )
 
 // Spares are TCP sockets whose connection is over, to be connected anew
 // (connect(2), AF_UNSPEC): to close a socket and make another takes the kernel as
-// long as to connect one over loopback. They keep the options that Begin sets.
+// long as to connect one over loopback. They keep their options, and an epoll
+// instance that watches them goes on with that.
 //
 // Only connections over loopback are made with them: a socket that is connected
 // anew goes on with its sequence numbers, which strangers could then foretell
@@ -35,22 +38,28 @@ func (s *Spares) Keep(fd int, a Addr) bool {
 		s.Close()
 		s.family = a.Family
 	}
-	if len(s.fds) == sparesMost || nowait.Disconnect(fd) != nil {
+	if len(s.fds) == sparesMost {
 		return false
 	}
 	s.fds = append(s.fds, fd)
 	return true
 }
 
-// Begin is the function Begin, with a spare if there is one.
-func (s *Spares) Begin(a Addr) (fd int, connected bool, err error) {
+// Begin is the function Begin, with a spare if there is one: again tells so.
+func (s *Spares) Begin(a Addr) (fd int, connected, again bool, err error) {
 	last := len(s.fds) - 1
 	if last < 0 || a.Family != s.family || !CanKeep(a) {
-		return Begin(a)
+		fd, connected, err = Begin(a)
+		return fd, connected, false, err
 	}
 	fd = s.fds[last]
 	s.fds = s.fds[:last]
-	return begin(fd, a)
+	if err := nowait.Disconnect(fd); err != nil {
+		nowait.Close(fd)
+		return -1, false, false, fmt.Errorf("cannot use a socket again: %w", err)
+	}
+	fd, connected, err = begin(fd, a)
+	return fd, connected, true, err
 }
 
 // Len is how many there are.

@@ -13,9 +13,10 @@ import (
 // server's end, too.
 func served(t *testing.T, s *Spares, l net.Listener) (fd int, peer *net.TCPConn) {
 	t.Helper()
-	fd, connected, err := s.Begin(TCP(netip.MustParseAddrPort(l.Addr().String())))
-	if err != nil || !connected {
-		t.Fatalf("connected: %v, %v", connected, err)
+	kept := s.Len()
+	fd, connected, again, err := s.Begin(TCP(netip.MustParseAddrPort(l.Addr().String())))
+	if err != nil || !connected || again != (kept > s.Len()) {
+		t.Fatalf("connected: %v, with one of %d spares: %v, %v", connected, kept, again, err)
 	}
 	c, err := l.Accept()
 	if err != nil {

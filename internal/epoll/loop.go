@@ -58,10 +58,16 @@ func NewLoop(aside func()) (*Loop, error) {
 	return l, nil
 }
 
-// Enroll gives h a seat, writes it to s, and watches files for it, whose tags
-// are their places in fds, two at most. h is told nothing before all that is
-// done. If it cannot be, h has no seat.
-func (l *Loop) Enroll(h Handler, s *Seat, interest uint32, fds ...int) error {
+// File is one that a Loop is to watch.
+type File struct {
+	FD    int
+	Again bool // it was watched for a handler that has retired, and still is
+}
+
+// Enroll gives h a seat, writes it to s, and watches files for it, two at most,
+// whose tags are their places. h is told nothing before all that is done. If it
+// cannot be, h has no seat, and none of the files is watched.
+func (l *Loop) Enroll(h Handler, s *Seat, interest uint32, files ...File) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.free) == 0 {
@@ -71,10 +77,16 @@ func (l *Loop) Enroll(h Handler, s *Seat, interest uint32, fds ...int) error {
 	slot := l.free[len(l.free)-1]
 	p := &l.table[slot]
 	*s = Seat(p.gen)<<32 | Seat(slot)<<1
-	for tag, fd := range fds {
-		if err := l.Watch(*s, uint8(tag), fd, interest); err != nil {
-			for _, watched := range fds[:tag] {
-				l.Unwatch(watched)
+	for tag, f := range files {
+		watch := l.Watch
+		if f.Again {
+			watch = l.Rewatch
+		}
+		if err := watch(*s, uint8(tag), f.FD, interest); err != nil {
+			for i, other := range files {
+				if i < tag || other.Again {
+					l.Unwatch(other.FD)
+				}
 			}
 			*s = 0
 			p.gen++ // what has happened already is nobody's
@@ -87,7 +99,8 @@ func (l *Loop) Enroll(h Handler, s *Seat, interest uint32, fds ...int) error {
 }
 
 // Retire takes a seat back: its handler is told nothing any more. The files are
-// the caller's to unwatch, or to close.
+// the caller's to unwatch, to close, or to have watched again: until then they are
+// watched for nobody.
 func (l *Loop) Retire(s Seat) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

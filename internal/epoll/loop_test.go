@@ -50,7 +50,7 @@ func TestLoopTellsHandlers(t *testing.T) {
 	b, atB := pair(t)
 	h := make(told, 10)
 	var s Seat
-	if err := l.Enroll(h, &s, In|Edge, a, b); err != nil {
+	if err := l.Enroll(h, &s, In|Edge, File{FD: a}, File{FD: b}); err != nil {
 		t.Fatal(err)
 	}
 	for tag, fd := range []int{atA, atB} {
@@ -71,7 +71,7 @@ func TestLoopKnowsGenerations(t *testing.T) {
 	before, after := make(told, 10), make(told, 10)
 	var first, second Seat
 	l.on(t, func() {
-		if err := l.Enroll(before, &first, In|Edge, fd); err != nil {
+		if err := l.Enroll(before, &first, In|Edge, File{FD: fd}); err != nil {
 			t.Error(err)
 		}
 		_, _ = unix.Write(there, []byte("x")) // the event is there before the seat changes hands
@@ -102,15 +102,54 @@ func TestLoopEnrollsWhollyOrNot(t *testing.T) {
 	}
 	refused, taken := make(told, 10), make(told, 10)
 	var none, s Seat
-	if err := l.Enroll(refused, &none, In|Edge, fd, -1); err == nil || none != 0 {
+	if err := l.Enroll(refused, &none, In|Edge, File{FD: fd}, File{FD: -1}); err == nil || none != 0 {
 		t.Errorf("seat %x, %v", none, err)
 	}
-	if err := l.Enroll(taken, &s, In|Edge, fd); err != nil {
+	if err := l.Enroll(taken, &s, In|Edge, File{FD: fd}); err != nil {
 		t.Fatal(err)
 	}
 	<-taken
 	if len(refused) != 0 || uint32(s) != 0 {
 		t.Errorf("told %d times; the next seat is %x", len(refused), s)
+	}
+}
+
+// A file that is left watched is watched for nobody, until it is for another.
+func TestLoopWatchesAFileAgain(t *testing.T) {
+	l := newLoop(t)
+	kept, atKept := pair(t)
+	other, atOther := pair(t)
+	first, second := make(told, 10), make(told, 10)
+	var a, b, none Seat
+	if err := l.Enroll(first, &a, In|Edge, File{FD: kept}); err != nil {
+		t.Fatal(err)
+	}
+	l.Retire(a)
+	_, _ = unix.Write(atKept, []byte("x"))
+	l.on(t, func() {}) // comes after the events of one wait
+	l.on(t, func() {})
+	if err := l.Enroll(second, &b, In|Edge, File{FD: other}, File{FD: kept, Again: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-second; got[0] != 1 {
+		t.Errorf("told of file %d, want the one that had something to read", got[0])
+	}
+	_, _ = unix.Write(atOther, []byte("x"))
+	if got := <-second; got[0] != 0 {
+		t.Errorf("told of file %d, want the new one", got[0])
+	}
+	if len(first) != 0 {
+		t.Errorf("told %d times the one who had left", len(first))
+	}
+	l.Retire(b)
+	l.Unwatch(other)
+	if err := l.Enroll(second, &none, In|Edge, File{FD: -1}, File{FD: kept, Again: true}); err == nil || none != 0 {
+		t.Errorf("seat %x, %v", none, err)
+	}
+	for _, fd := range []int{kept, other} {
+		if err := l.poll.Delete(fd); err == nil {
+			t.Errorf("file %d is watched still", fd)
+		}
 	}
 }
 
@@ -134,7 +173,7 @@ func TestLoopTellsNothingBeforeAllIsWatched(t *testing.T) {
 			}
 			close(gone)
 		})
-		if err := l.Enroll(h, &s, In|Edge, a, b); err != nil {
+		if err := l.Enroll(h, &s, In|Edge, File{FD: a}, File{FD: b}); err != nil {
 			t.Fatal(err)
 		}
 		<-gone
