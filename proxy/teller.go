@@ -15,8 +15,8 @@ const (
 	nap        = time.Millisecond
 	longestNap = 10 * time.Millisecond
 	// roomKept is for how many events a queue keeps its memory, which is more
-	// than come within a nap.
-	roomKept = 512
+	// than come within two naps: on a busy machine the goroutine has to wait for a CPU.
+	roomKept = 1536
 )
 
 // teller passes events on, in order, on a goroutine of its own. Whoever hears

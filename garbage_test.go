@@ -1,0 +1,35 @@
+package main_test
+
+import (
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// The collector leaves a small heap alone: it comes when there are 10 MB, of which
+// nearly all were never touched.
+func TestCollectorLeavesASmallHeapAlone(t *testing.T) {
+	p := launch(t, prepare(shortDir(t), "tiproxy", []string{
+		"--listen", "127.0.0.1:0", "--dest", "auto", "--connections", "0", "--", "fakecat", "-p", "{port}", "-l", "-k",
+	}, "GODEBUG=gctrace=1"))
+	addr := p.await(t, `listening at (\S+)$`)[1]
+	for {
+		c := mustConnect(t, addr)
+		c.mustTalk(t, "hello")
+		c.Close()
+		select {
+		case line := <-p.lines:
+			// See "gctrace" in the documentation of Go's package runtime. The first
+			// one comes with the start, and does not know of the heap yet.
+			gc := regexp.MustCompile(`^gc (\d+) .* (\d+) MB goal`).FindStringSubmatch(line)
+			if gc == nil || gc[1] == "1" {
+				continue
+			}
+			if goal, err := strconv.Atoi(gc[2]); err != nil || goal < 10 {
+				t.Errorf("%s", line)
+			}
+			return
+		default:
+		}
+	}
+}
