@@ -16,7 +16,7 @@ const (
 	longestNap = 10 * time.Millisecond
 	// roomKept is for how many events a queue keeps its memory, which is more
 	// than come within two naps: on a busy machine the goroutine has to wait for a CPU.
-	roomKept = 1536
+	roomKept = 1024
 )
 
 // teller passes events on, in order, on a goroutine of its own. Whoever hears
