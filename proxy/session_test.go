@@ -239,7 +239,8 @@ func TestNobodyIsWatchedWhileItIsJoined(t *testing.T) {
 	watched := func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.clients.approach.seat != 0
+		a := p.clients.approach // nil: it is on its way since this moment
+		return a != nil && a.seat != 0
 	}
 	until(t, "it is watched", watched)
 	p.mu.Lock() // what join does
