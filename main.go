@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"syscall"
 )
@@ -58,21 +57,13 @@ func signals() (stop, now context.Context) {
 	return stop, now
 }
 
-const (
-	// garbage is how much of the heap may be garbage, in percent of what is live:
-	// memory is what thousands of quiet clients cost.
-	garbage = 8
-	// ballast is bytes that are live, but never touched, and so not in memory. A
-	// small heap may have 2.5 MB of garbage with it, and that of ten thousand clients
-	// not much more. Without, short sessions have the collector come ten times a
-	// second, and many of them wait for it.
-	ballast = 32 << 20
-)
+// garbage is how much of the heap may be garbage, in percent of what is live, unless
+// the environment says so. Who serves has it otherwise, see ballast.
+const garbage = 40
 
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
-		defer runtime.KeepAlive(make([]byte, ballast))
 	}
 	err := command().Execute()
 	if err == nil {
