@@ -149,15 +149,18 @@ func (j joined) settle() {
 	<-done
 }
 
+// on has f run on a loop.
+func on(l *loop, f func()) {
+	done := make(chan struct{})
+	l.Do(func() { f(); close(done) })
+	<-done
+}
+
 // onLoop is how many sessions a loop has.
 func onLoop(l *loop) int {
-	n := make(chan int)
-	l.Do(func() {
-		all := 0
-		l.Each(func(epoll.Handler) { all++ })
-		n <- all
-	})
-	return <-n
+	all := 0
+	on(l, func() { l.Each(func(epoll.Handler) { all++ }) })
+	return all
 }
 
 // Sessions follow at their next event, whatever state they are in.
@@ -345,11 +348,6 @@ func TestLoopsInUse(t *testing.T) {
 			return false
 		}
 	}
-	on := func(l *loop, f func()) {
-		done := make(chan struct{})
-		l.Do(func() { f(); close(done) })
-		<-done
-	}
 	endWindow := func() {
 		on(r.loops[0], func() {
 			r.crew.most, r.crew.last.at = 2, time.Time{}
@@ -390,17 +388,13 @@ func TestBusyLoop(t *testing.T) {
 	for name, size := range map[string]int{"messages": 10, "bulk": 1 << 20} {
 		r := newStillRelay(t, 2)
 		r.crew.set(2)
-		a, client := pair(t, "tcp4")
-		b, backend := pair(t, "tcp4")
-		if _, err := r.Join(takeFD(t, a), takeFD(t, b), Terms{Loop: 1}, func(Result) {}); err != nil {
-			t.Fatal(err)
-		}
+		j := joinIdle(t, r, Terms{Loop: 1})
 		r.bulk.Store(0) // if it is bulk, it is dealt out to the second loop
-		go io.Copy(backend, backend)
+		go io.Copy(j.backend, j.backend)
 		sent, got := make([]byte, size), make([]byte, size)
 		for !r.loops[1].isBusy() {
-			go client.Write(sent)
-			if _, err := io.ReadFull(client, got); err != nil {
+			go j.client.Write(sent)
+			if _, err := io.ReadFull(j.client, got); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
@@ -414,13 +408,8 @@ func TestSessionSettles(t *testing.T) {
 	for active, want := range map[uint32]int{1: 0, 2: 1} {
 		r := newStillRelay(t, 2)
 		r.crew.set(active)
-		a, client := pair(t, "tcp4")
-		b, backend := pair(t, "tcp4")
-		s, err := r.Join(takeFD(t, a), takeFD(t, b), Terms{Loop: 1, Keep: true}, func(Result) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		j := joined{client: client, backend: backend, session: s}
+		j := joinIdle(t, r, Terms{Loop: 1})
+		s := j.session
 		for n := 1; n <= 2*settleAfter; n++ {
 			j.message(t)
 			if err := r.Ping(t.Context()); err != nil { // it has done what the message calls for

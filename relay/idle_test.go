@@ -201,10 +201,9 @@ func TestClockOfABulkFlow(t *testing.T) {
 // A clock is used again by later sessions, whose time begins when they need it.
 func TestClocksAreUsedAgain(t *testing.T) {
 	r := newRelay(t, Options{Loops: 1, HalfClosed: idle})
-	spare := func() int {
-		n := make(chan int)
-		r.loops[0].Do(func() { n <- len(r.loops[0].vigil.spare) })
-		return <-n
+	spare := func() (n int) {
+		on(r.loops[0], func() { n = len(r.loops[0].vigil.spare) })
+		return n
 	}
 	for n := range 3 {
 		terms := Terms{}

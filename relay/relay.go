@@ -195,9 +195,9 @@ func (r *Relay) Loops() []*epoll.Loop {
 // InUse is how many loops may have something to do at a time: those that have the
 // sessions which last, and others that were busy of late.
 func (r *Relay) InUse() int {
-	n := 0
-	for _, l := range r.loops {
-		if l.at < r.crew.now().active || l.isBusy() {
+	n := int(r.crew.now().active)
+	for _, l := range r.loops[n:] {
+		if l.isBusy() {
 			n++
 		}
 	}
