@@ -23,7 +23,7 @@ const soon = 5 * time.Millisecond
 // in the order of accepting.
 func (p *Proxy) welcome(fd int, d *door, addr sockaddr.Addr) (bool, sequels) {
 	rules := p.rules.Load()
-	c := &client{fd: int32(fd), door: d, addr: addr, uid: -1, arrived: p.clock()}
+	c := &client{fd: int32(fd), door: d, at: uint16(d.at), addr: addr, uid: -1, arrived: p.clock()}
 	announced := rules.announced(addr.IsIP())
 	err := error(nil)
 	switch {
@@ -140,7 +140,7 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 	case err != nil:
 		p.conclude(c, err)
 	case in:
-		p.letIn(c, false)
+		p.letIn(c)
 	default:
 		p.move(c, Waiting)
 		if err := p.front.watch(c); err != nil {
@@ -157,11 +157,11 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 	}
 }
 
-// letIn sends a client on that has its slot. away: this is not its loop.
-func (p *Proxy) letIn(c *client, away bool) {
+// letIn sends a client on that has its slot, on its loop.
+func (p *Proxy) letIn(c *client) {
 	p.move(c, Entering)
 	c.entered = p.clock()
-	p.then(sequel{c: c, away: away})
+	p.then(sequel{c: c})
 }
 
 // hasLeft asks the kernel whether a client has left, and answers why. Of one that
@@ -171,8 +171,8 @@ func (p *Proxy) hasLeft(c *client) error {
 }
 
 // pass leads a client to the backend at once if that takes no waiting, else
-// on a goroutine of its own. away: this is not its loop.
-func (p *Proxy) pass(c *client, away bool) {
+// on a goroutine of its own. It runs on the client's loop.
+func (p *Proxy) pass(c *client) {
 	if err := p.hasLeft(c); err != nil {
 		p.end(c, err)
 		return
@@ -187,7 +187,7 @@ func (p *Proxy) pass(c *client, away bool) {
 		return
 	}
 	backend := lease.Addresses()[0]
-	fd, connected, err := p.begin(c, backend, away)
+	fd, connected, err := p.begin(c, backend)
 	if err == nil && connected {
 		err = p.announce(c, fd, p.rules.Load().SendProxy)
 	}
@@ -200,11 +200,7 @@ func (p *Proxy) pass(c *client, away bool) {
 	default:
 		lease.Connected()
 		c.keeps = sockaddr.CanKeep(backend)
-		if away {
-			p.joinSoon(c, lease, fd)
-		} else {
-			p.join(c, lease, fd)
-		}
+		p.join(c, lease, fd)
 	}
 }
 
@@ -248,6 +244,8 @@ func (c *client) Moved(err error) {
 	p.front.home.Do(func() { p.moved(c, err) })
 }
 
+// moved goes on with a client that has waited. The home loop lets it in, and has it
+// from here on, for its session begins where it is let in.
 func (p *Proxy) moved(c *client, err error) {
 	p.mu.Lock()
 	defer p.unlock()
@@ -265,7 +263,9 @@ func (p *Proxy) moved(c *client, err error) {
 		p.conclude(c, err)
 		return
 	}
-	p.letIn(c, c.door.at != 0)
+	p.front.unwatch(c)
+	c.at = 0
+	p.letIn(c)
 }
 
 // Ready implements epoll.Handler: it is told of a client that is watched.

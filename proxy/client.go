@@ -61,10 +61,11 @@ type client struct {
 	fate    fate
 	stage   Stage
 
-	keeps bool  // its connection to the backend may leave a spare socket; written by pass
-	again bool  // … and is one, which its loop still watches; written by begin and detour
-	uid   int32 // of a client of a UNIX socket; -1: not known
-	fd    int32 // the socket; -1 once the relay or a program has it
+	at    uint16 // the place of its loop in Proxy.loops; written by welcome, and by moved under Proxy.mu
+	keeps bool   // its connection to the backend may leave a spare socket; written by pass
+	again bool   // … and is one, which its loop still watches; written by begin and detour
+	uid   int32  // of a client of a UNIX socket; -1: not known
+	fd    int32  // the socket; -1 once the relay or a program has it
 }
 
 // fate is why a session was cut, where the relay does not know it.
@@ -86,6 +87,8 @@ type approach struct {
 	cause error                   // why it is to leave, in stages that cannot see to it at once; nil: it is not
 	seat  epoll.Seat              // with the front's loop, while it is watched; 0: it is not
 }
+
+func (c *client) loop() *epoll.Loop { return c.door.p.loops[c.at] }
 
 // way is a client's approach, which few need that find the backend ready; p.mu is
 // held.
@@ -113,7 +116,7 @@ func (p *Proxy) serve(ctx context.Context, c *client, lease Lease, fd int) {
 
 // joinSoon has join called on the client's loop.
 func (p *Proxy) joinSoon(c *client, lease Lease, fd int) {
-	if !c.door.loop().Do(func() { p.join(c, lease, fd) }) {
+	if !c.loop().Do(func() { p.join(c, lease, fd) }) {
 		nowait.Close(fd)
 		lease.Release()
 		p.end(c, ErrStopping)
@@ -244,7 +247,7 @@ func (p *Proxy) join(c *client, lease Lease, fd int) {
 // closed both sockets.
 func (p *Proxy) relay(c *client, lease Lease, fd int) error {
 	rules := p.rules.Load()
-	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset, Loop: c.door.at, Keep: c.keeps, Again: c.again}
+	terms := relay.Terms{Reset: rules.OnLate.Kind == FarewellReset, Loop: int(c.at), Keep: c.keeps, Again: c.again}
 	if rules.SessionIdle != never {
 		terms.Idle = rules.SessionIdle
 	}

@@ -238,7 +238,7 @@ func (f *front) watch(c *client) error {
 	if c.stage != Waiting && c.stage != Entering { // it has to speak first
 		interest |= epoll.In
 	}
-	if err := c.door.loop().Enroll(c, &a.seat, interest, epoll.File{FD: int(c.fd)}); err != nil {
+	if err := c.loop().Enroll(c, &a.seat, interest, epoll.File{FD: int(c.fd)}); err != nil {
 		return err
 	}
 	f.watches++
@@ -249,8 +249,8 @@ func (f *front) watch(c *client) error {
 // p.mu is held.
 func (f *front) unwatch(c *client) {
 	if a := c.approach; a != nil && a.seat != 0 {
-		c.door.loop().Retire(a.seat)
-		c.door.loop().Unwatch(int(c.fd))
+		c.loop().Retire(a.seat)
+		c.loop().Unwatch(int(c.fd))
 		a.seat = 0
 		f.watches--
 	}

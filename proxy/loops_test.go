@@ -10,7 +10,7 @@ import (
 // withLoops gives a Proxy a relay of n loops, however many CPUs there are.
 func withLoops(t *testing.T, n int) func(*Config) {
 	t.Helper()
-	bytes, err := relay.New(relay.Options{Loops: n, Spread: true})
+	bytes, err := relay.New(relay.Options{Loops: n})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +38,33 @@ func TestClientsOfABusyLoop(t *testing.T) {
 	r.proxy.mu.Lock()
 	defer r.proxy.mu.Unlock()
 	for c := r.proxy.clients; c != nil; c = c.next {
-		if c.number > 1 && c.door.at != 1 {
-			t.Errorf("client %d is at loop %d", c.number, c.door.at)
+		if c.number > 1 && c.at != 1 {
+			t.Errorf("client %d is at loop %d", c.number, c.at)
 		}
+	}
+}
+
+// Who has waited is let in by the first loop, and is its client from then on.
+func TestWhoHasWaitedIsTheFirstLoops(t *testing.T) {
+	r := run(t, newBackend(t, echo), 1, 10, withLoops(t, 2))
+	inside := r.dial(0)
+	exchange(t, inside, "x")
+	release := hold(r.proxy.loops[0])
+	waits := r.dial(0)
+	await[WaitEvent](r)
+	release()
+	inside.Close()
+	exchange(t, waits, "x")
+	r.proxy.mu.Lock()
+	defer r.proxy.mu.Unlock()
+	c := r.proxy.clients
+	for c.number != 2 {
+		c = c.next
+	}
+	if c.door.at != 1 || c.at != 0 {
+		t.Errorf("it was accepted by loop %d and is at loop %d; want 1 and 0", c.door.at, c.at)
+	}
+	if n := r.proxy.front.watches; n != 0 {
+		t.Errorf("%d clients are still watched before they are served", n)
 	}
 }

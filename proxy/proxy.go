@@ -135,8 +135,7 @@ type Proxy struct {
 	cut   context.CancelCauseFunc // ends hurry
 }
 
-// door is a listener of a Proxy's on one of its loops. Who came by it stays with
-// that loop.
+// door is a listener of a Proxy's on one of its loops.
 type door struct {
 	Listener
 	p    *Proxy

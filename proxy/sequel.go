@@ -2,9 +2,8 @@ package proxy
 
 // sequel is what was decided of a client under Proxy.mu, to be done without it.
 type sequel struct {
-	c    *client
-	why  error // it is to be seen off for; nil: it is let in
-	away bool  // that is done on another loop than its own
+	c   *client
+	why error // it is to be seen off for; nil: it is let in
 }
 
 // sequels is any number of them, in order. Hardly ever are there two, so the first
@@ -44,7 +43,7 @@ func (p *Proxy) carryOut(after sequels) {
 
 func (p *Proxy) proceed(s sequel) {
 	if s.why == nil {
-		p.pass(s.c, s.away)
+		p.pass(s.c)
 	} else {
 		p.end(s.c, s.why)
 	}

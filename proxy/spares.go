@@ -9,20 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// begin begins to connect to the backend, with a spare socket if there is one. away:
-// this is not the client's loop, which those belong to.
-func (p *Proxy) begin(c *client, backend sockaddr.Addr, away bool) (fd int, connected bool, err error) {
-	if away {
-		return sockaddr.Begin(backend)
-	}
-	fd, connected, c.again, err = p.spares[c.door.at].Begin(backend)
+// begin begins to connect to the backend, with a spare socket of the client's loop
+// if there is one.
+func (p *Proxy) begin(c *client, backend sockaddr.Addr) (fd int, connected bool, err error) {
+	fd, connected, c.again, err = p.spares[c.at].Begin(backend)
 	return fd, connected, err
 }
 
 // keep keeps the socket that a session had to the backend for one to come, on the
 // loop of both. While fds are exhausted each is given back.
 func (p *Proxy) keep(c *client, fd int) {
-	if p.front.is(restStarved) || !p.spares[c.door.at].Keep(fd, c.lease.Addresses()[0]) {
+	if p.front.is(restStarved) || !p.spares[c.at].Keep(fd, c.lease.Addresses()[0]) {
 		nowait.Close(fd)
 	}
 }

@@ -77,9 +77,9 @@ const (
 
 // muster gives the loops their first roster. Where nobody can see that one is not
 // enough, all have sessions.
-func (r *Relay) muster(spread bool) {
+func (r *Relay) muster() {
 	c, n := &r.crew, uint32(len(r.loops))
-	if _, err := epoll.ReadStrain(); spread || err != nil {
+	if _, err := epoll.ReadStrain(); err != nil {
 		c.set(n)
 		return
 	}

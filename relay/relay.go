@@ -77,9 +77,6 @@ func (s Side) other() Side { return s ^ 1 }
 type Options struct {
 	// Loops is the number of event loops; 0: one for each CPU that Go uses.
 	Loops int
-	// Spread has all loops keep the sessions that last, rather than one until it
-	// has too much to do.
-	Spread bool
 	// HalfClosed is how long B may be silent after A has said all, before the
 	// session is cut; 0: for ever. It may be computing the answer.
 	HalfClosed time.Duration
@@ -123,7 +120,7 @@ func New(o Options) (*Relay, error) {
 		}
 		r.loops = append(r.loops, l)
 	}
-	r.muster(o.Spread)
+	r.muster()
 	return r, nil
 }
 

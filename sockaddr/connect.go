@@ -15,16 +15,16 @@ import (
 // non-blocking. It fails with the kernel's error, or with the cause of ctx's
 // end; EAGAIN is a UNIX listener whose backlog is full, and worth another try.
 func Connect(ctx context.Context, a Addr) (fd int, err error) {
-	fd, connected, err := Begin(a)
+	fd, connected, err := begin(a)
 	if err == nil && !connected {
 		return Finish(ctx, fd, a)
 	}
 	return fd, err
 }
 
-// Begin is the part of Connect that takes no waiting. Over loopback, and to a
+// begin is the part of Connect that takes no waiting. Over loopback, and to a
 // UNIX socket, that is all: connected tells so, else Finish does the rest.
-func Begin(a Addr) (fd int, connected bool, err error) {
+func begin(a Addr) (fd int, connected bool, err error) {
 	fd, err = unix.Socket(a.Family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, false, fmt.Errorf("cannot make a socket: %w", err)
@@ -34,11 +34,11 @@ func Begin(a Addr) (fd int, connected bool, err error) {
 		// acknowledgement (tcp(7), TCP_NODELAY).
 		_ = nowait.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
-	return begin(fd, a)
+	return beginWith(fd, a)
 }
 
-// begin is Begin once there is a socket.
-func begin(fd int, a Addr) (_ int, connected bool, err error) {
+// beginWith is begin once there is a socket.
+func beginWith(fd int, a Addr) (_ int, connected bool, err error) {
 	err = unix.Connect(fd, a.Sockaddr())
 	if err == unix.EINPROGRESS || err == unix.EINTR { // else UNIX: connected, or not
 		switch state(fd) {
@@ -54,7 +54,7 @@ func begin(fd int, a Addr) (_ int, connected bool, err error) {
 	return fd, err == nil, err
 }
 
-// Finish waits for what Begin has begun. It answers another fd, and closes the
+// Finish waits for what Spares.Begin has begun. It answers another fd, and closes the
 // one that it was given, in any case.
 func Finish(ctx context.Context, fd int, a Addr) (int, error) {
 	fd, err := finish(ctx, fd)

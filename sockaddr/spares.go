@@ -45,11 +45,12 @@ func (s *Spares) Keep(fd int, a Addr) bool {
 	return true
 }
 
-// Begin is the function Begin, with a spare if there is one: again tells so.
+// Begin is the part of Connect that takes no waiting: connected tells that it was
+// all, else Finish does the rest. It takes a spare if there is one: again tells so.
 func (s *Spares) Begin(a Addr) (fd int, connected, again bool, err error) {
 	last := len(s.fds) - 1
 	if last < 0 || a.Family != s.family || !CanKeep(a) {
-		fd, connected, err = Begin(a)
+		fd, connected, err = begin(a)
 		return fd, connected, false, err
 	}
 	fd = s.fds[last]
@@ -58,7 +59,7 @@ func (s *Spares) Begin(a Addr) (fd int, connected, again bool, err error) {
 		nowait.Close(fd)
 		return -1, false, false, fmt.Errorf("cannot use a socket again: %w", err)
 	}
-	fd, connected, err = begin(fd, a)
+	fd, connected, err = beginWith(fd, a)
 	return fd, connected, true, err
 }
 
