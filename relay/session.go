@@ -8,11 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bulkAfter is what direction.full comes to with two full reads in a row, or three
-// with a short one after each: that is more than any request or answer that a copy
-// moves faster than a pipe.
-const bulkAfter = 4
-
 // direction is one way through a session. All fields belong to the loop.
 type direction struct {
 	rest     *rest // read and not yet written; nil: nothing
@@ -89,31 +84,20 @@ func (s *Session) pump() {
 		s.watchSilence()
 	}
 	switch l := s.loop.Load(); {
-	case more && !s.queue:
-		if !(s.isBulk() && s.move()) && !s.ended {
+	case more:
+		if !s.queue && !(s.isBulk() && s.move()) && !s.ended {
 			s.queue = true
 			l.Do(s.goOn)
 		}
-	case !more:
-		if s.young > 0 {
-			s.young--
-		} else if now := l.relay.crew.now(); now.era != s.era {
+	case s.young > 1:
+		s.young--
+	case s.young == 1:
+		s.settle()
+	default:
+		if now := l.relay.crew.now(); now.era != s.era {
 			s.follow(now)
 		}
 	}
-}
-
-// isBulk tells whether one of its flows is.
-func (s *Session) isBulk() bool { return s.dir[A].full >= bulkAfter || s.dir[B].full >= bulkAfter }
-
-// move takes a session to the loop whose turn it is, once, and tells whether it
-// has left this one. It has no pipe yet, which would belong to the loop.
-func (s *Session) move() bool {
-	if s.moves {
-		return false
-	}
-	s.moves, s.keep = true, false
-	return s.goTo(s.loop.Load().relay.forBulk())
 }
 
 // goTo takes a session to another loop, and tells whether it has left this one:
@@ -139,9 +123,6 @@ func (s *Session) goTo(to *loop) bool {
 	}
 	return false
 }
-
-// forBulk is the loop for the next bulk flow.
-func (r *Relay) forBulk() *loop { return r.loops[int(r.bulk.Add(1))%len(r.loops)] }
 
 // do has f run on the session's loop, wherever it is by then; not at all once
 // that has ended.
@@ -254,16 +235,6 @@ func (s *Session) copy(d *direction, from Side) (int, *failure) {
 		d.rest = &rest{slices.Clone(scratch[sent:n])} // the scratch is the next session's
 	}
 	return sent, nil
-}
-
-// count follows how the reads of a direction are filled. A sender who waits until
-// its window is open again may send one and a half of them each time, for ever.
-func (d *direction) count(full bool) {
-	if full {
-		d.full = min(d.full+2, bulkAfter)
-	} else if d.full > 0 {
-		d.full--
-	}
 }
 
 func (s *Session) fillPipe(d *direction, from Side) error {
