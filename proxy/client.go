@@ -88,6 +88,7 @@ type approach struct {
 	seat  epoll.Seat              // with the front's loop, while it is watched; 0: it is not
 }
 
+// loop is where the client is served; see client.at.
 func (c *client) loop() *epoll.Loop { return c.door.p.loops[c.at] }
 
 // way is a client's approach, which few need that find the backend ready; p.mu is
