@@ -196,8 +196,13 @@ func machine() record.Machine {
 		rest, _, _ = strings.Cut(rest, "\n")
 		m.CPU = strings.TrimLeft(rest, "\t :")
 	}
-	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(text))
+	for path, field := range map[string]*string{
+		"/proc/sys/kernel/osrelease":                &m.Kernel,
+		"/proc/sys/net/ipv4/tcp_congestion_control": &m.Congestion,
+	} {
+		if text, err := os.ReadFile(path); err == nil {
+			*field = strings.TrimSpace(string(text))
+		}
 	}
 	return m
 }

@@ -26,10 +26,11 @@ type Run struct {
 
 // Machine is where it ran.
 type Machine struct {
-	CPU    string
-	CPUs   int
-	Kernel string
-	Go     string
+	CPU        string
+	CPUs       int
+	Kernel     string
+	Congestion string `json:",omitempty"` // the system's choice of congestion control; empty: nobody took note
+	Go         string
 }
 
 // Peer is one of those that were compared.

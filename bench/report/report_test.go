@@ -17,7 +17,7 @@ import (
 func run() *record.Run {
 	r := &record.Run{
 		Started: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), Revision: "abc", Rounds: 3,
-		Machine: record.Machine{CPU: "a CPU", CPUs: 2, Kernel: "6.1", Go: "go1"},
+		Machine: record.Machine{CPU: "a CPU", CPUs: 2, Kernel: "6.1", Congestion: "cubic", Go: "go1"},
 		Peers:   []record.Peer{{Name: peer.None}, {Name: peer.Tiproxy, Version: "1"}, {Name: "slow", Version: "2"}, {Name: "wrong", Version: "3"}},
 	}
 	for round, noise := range []float64{1, 0.9, 1.1} {
@@ -68,7 +68,7 @@ func TestTables(t *testing.T) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	}
-	for _, want := range []string{"tiproxy revision abc", "2030-01-02 03:04 UTC", "✗ wrong does not count: reply lost."} {
+	for _, want := range []string{"tiproxy revision abc", "2030-01-02 03:04 UTC", "congestion control cubic", "✗ wrong does not count: reply lost."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

@@ -47,9 +47,9 @@ func about(run *record.Run) string {
 	if run.Quick {
 		kind = "QUICK run, to try the benchmark: its figures are not to be cited. Run"
 	}
-	return fmt.Sprintf("%s of %s, tiproxy revision %s, %d rounds. %s, %d CPUs, Linux %s, %s.\n%s.",
+	return fmt.Sprintf("%s of %s, tiproxy revision %s, %d rounds. %s, %d CPUs, Linux %s, congestion control %s, %s.\n%s.",
 		kind, run.Started.UTC().Format("2006-01-02 15:04 MST"), cmp.Or(run.Revision, "unknown"), run.Rounds,
-		run.Machine.CPU, run.Machine.CPUs, run.Machine.Kernel, run.Machine.Go, strings.Join(names, ", "))
+		run.Machine.CPU, run.Machine.CPUs, run.Machine.Kernel, cmp.Or(run.Machine.Congestion, "unknown"), run.Machine.Go, strings.Join(names, ", "))
 }
 
 // table makes the cells of a section: a head, a line for each row and a column
