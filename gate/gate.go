@@ -164,7 +164,7 @@ func (g *Gate) Enter(t *Turn, w Waiter, source string) (in bool, err error) {
 		g.call(t)
 		return t.state == inside, nil
 	}
-	t.state = waiting
+	t.state, t.queued = waiting, true
 	from.line.push(t)
 	g.queued++
 	if limit := g.opts.QueueTimeout; limit > 0 {

@@ -233,7 +233,7 @@ func TestFirstAndLastLeave(t *testing.T) {
 func TestTurnThatNeverEntered(t *testing.T) {
 	var never Turn
 	never.Done()
-	if never.InLine() || never.Leave() {
+	if never.Queued() || never.Leave() {
 		t.Error("it is said to wait")
 	}
 }

@@ -92,7 +92,7 @@ func (m *model) step(what byte, whom int) {
 	case len(m.gone) > 0: // who is gone is gone
 		c := m.gone[whom%len(m.gone)]
 		c.Done()
-		if c.InLine() || c.Leave() {
+		if c.Leave() {
 			m.t.Errorf("%s left twice", c.name)
 		}
 	}
@@ -112,14 +112,19 @@ func (m *model) enter(whom int) {
 	if err := c.enter(m.g); err != want {
 		m.t.Fatalf("%s enters: %v, want %v", c.name, err, want)
 	}
+	room := m.hasRoom() && m.maySend(c.source())
 	switch {
 	case want != nil:
 		m.counts.Refused++
 		m.gone = append(m.gone, c)
-	case m.hasRoom() && m.maySend(c.source()):
+		return
+	case room:
 		m.inside = append(m.inside, c)
 	default:
 		m.line = append(m.line, c)
+	}
+	if c.Queued() == room {
+		m.t.Errorf("%s was queued: %v; there was room: %v", c.name, c.Queued(), room)
 	}
 }
 
@@ -269,13 +274,8 @@ func (m *model) check() {
 		}
 	}
 	for _, c := range m.inside {
-		if !c.in() || c.InLine() {
+		if !c.in() {
 			m.t.Fatalf("%s waits, and is inside in the model", c.name)
-		}
-	}
-	for _, c := range m.line {
-		if !c.InLine() {
-			m.t.Fatalf("%s does not wait, and does in the model", c.name)
 		}
 	}
 	var line []Waiter

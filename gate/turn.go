@@ -34,21 +34,15 @@ type Turn struct {
 	clock      *time.Timer // of QueueTimeout, then of SessionTimeout; nil: none runs
 	number     uint64      // counts the arrivals; set by Enter
 	state      state
+	queued     bool // had a place in line; set by Enter
 }
 
 // Waiter is who entered with the turn.
 func (t *Turn) Waiter() Waiter { return t.who }
 
-// InLine tells whether the turn waits for a slot. One for which Options.Before
-// runs has its slot.
-func (t *Turn) InLine() bool {
-	if t.from == nil {
-		return false
-	}
-	t.from.gate.mu.Lock()
-	defer t.from.gate.mu.Unlock()
-	return t.state == waiting
-}
+// Queued tells whether Enter gave the turn a place in line, wherever it is by now.
+// One that is not inside because Options.Before runs may have found room at once.
+func (t *Turn) Queued() bool { return t.queued }
 
 // Done gives the slot to the next in line, or leaves the line if there was no
 // slot yet. A second call, and one on a turn that never entered, does nothing.

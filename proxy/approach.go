@@ -147,7 +147,7 @@ func (p *Proxy) lineUp(rules *Rules, c *client) {
 			p.dismiss(c, err)
 			return
 		}
-		if !c.turn.InLine() { // Before runs for it
+		if !c.turn.Queued() { // Before runs for it
 			return
 		}
 		p.teller.tell(WaitEvent{Client: c.facts()})

@@ -215,6 +215,36 @@ func TestFullLineRefuses(t *testing.T) {
 	}
 }
 
+// Who waits is told of before what becomes of him, also when that is decided while
+// he takes his place.
+func TestShortestWaitIsToldOf(t *testing.T) {
+	r := run(t, newBackend(t, echo), 1, 1000, func(c *Config) { c.Rules.Gate.QueueTimeout = time.Nanosecond })
+	exchange(t, r.dial(0), "in")
+	await[AdmitEvent](r)
+	const rounds, many = 10, 200
+	waited := map[uint64]bool{}
+	for range rounds {
+		var all []net.Conn
+		for range many {
+			all = append(all, r.dial(0))
+		}
+		for ended := 0; ended < many; {
+			switch e := (<-r.events).(type) {
+			case WaitEvent:
+				waited[e.Client.Number] = true
+			case EndEvent:
+				ended++
+				if !waited[e.Client.Number] || e.Err != ErrQueueTimeout {
+					t.Errorf("waited: %v, and then %+v", waited[e.Client.Number], e)
+				}
+			}
+		}
+		for _, c := range all {
+			c.Close()
+		}
+	}
+}
+
 func TestQueueTimeout(t *testing.T) {
 	r := run(t, newBackend(t, echo), 1, 10, func(c *Config) { c.Rules.Gate.QueueTimeout = 20 * time.Millisecond })
 	door := r.dial(0)
