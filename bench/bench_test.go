@@ -105,7 +105,7 @@ func TestQuickRunCanBeReportedLater(t *testing.T) {
 func TestWrongUseIsRefused(t *testing.T) {
 	for args, want := range map[string]string{
 		"dance":                                  "unknown command",
-		"report":                                 "name one file",
+		"report":                                 "name a file",
 		"report nothing.json":                    "nothing.json",
 		"report -format x nothing.json":          "unknown format",
 		"run -format x":                          "unknown format",

@@ -2,7 +2,7 @@
 // same work: see docs/performance.md for what it found.
 //
 //	bench [run]      measure, and write results and report
-//	bench report     write the report of a run that was measured before
+//	bench report     write the report of runs that were measured before, as one
 //
 // It starts itself twice more for each measurement: as the backend behind the
 // proxy, and as the clients before it.
@@ -92,16 +92,24 @@ func (d *destination) write(r *record.Run) error {
 }
 
 func reportOnly(args []string) error {
-	set := flag.NewFlagSet("bench report RUN.json", flag.ContinueOnError)
+	set := flag.NewFlagSet("bench report RUN.json…", flag.ContinueOnError)
 	var to destination
 	to.flags(set)
 	if err := set.Parse(args); err != nil {
 		return err
 	}
-	if set.NArg() != 1 {
-		return errors.New("cannot report: name one file of bench/results")
+	if set.NArg() == 0 {
+		return errors.New("cannot report: name a file of bench/results, or several")
 	}
-	r, err := record.Load(set.Arg(0))
+	var runs []*record.Run
+	for _, file := range set.Args() {
+		r, err := record.Load(file)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, r)
+	}
+	r, err := record.Pool(runs[0], runs[1:]...)
 	if err != nil {
 		return err
 	}

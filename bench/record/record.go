@@ -10,14 +10,16 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Run is one run of the benchmark.
 type Run struct {
 	Started  time.Time
-	Revision string // of the project
-	Quick    bool   // short and small: to try, not to cite
+	Also     []time.Time `json:",omitempty"` // when the other runs began that Pool has put to it
+	Revision string      // of the project
+	Quick    bool        // short and small: to try, not to cite
 	Rounds   int
 	Machine  Machine
 	Peers    []Peer
@@ -43,6 +45,39 @@ type Sample struct {
 	Peer   string
 	Values map[string]float64 `json:",omitempty"` // by key, as in report.Rows
 	Fault  string             `json:",omitempty"` // wrong bytes, a lost reply, no service
+}
+
+// Pool makes one run of the rounds of several, which are better than one on a machine
+// with other work. It fails where they are not of the same machine and peers; versions
+// may differ, and are all named.
+func Pool(first *Run, others ...*Run) (*Run, error) {
+	all := *first
+	all.Peers, all.Samples = slices.Clone(first.Peers), slices.Clone(first.Samples)
+	for _, r := range others {
+		sameName := func(a, b Peer) bool { return a.Name == b.Name }
+		if r.Machine != all.Machine || r.Quick != all.Quick || !slices.EqualFunc(r.Peers, all.Peers, sameName) {
+			return nil, fmt.Errorf("cannot pool the runs of %v and %v: machine, peers and -quick have to be the same", first.Started, r.Started)
+		}
+		for _, s := range r.Samples {
+			s.Round += all.Rounds
+			all.Samples = append(all.Samples, s)
+		}
+		for i, p := range r.Peers {
+			all.Peers[i].Version = alsoNamed(all.Peers[i].Version, p.Version)
+		}
+		all.Rounds += r.Rounds
+		all.Also = append(all.Also, r.Started)
+		all.Revision = alsoNamed(all.Revision, r.Revision)
+	}
+	return &all, nil
+}
+
+// alsoNamed adds a version to others, unless it is one of them.
+func alsoNamed(versions, version string) string {
+	if slices.Contains(strings.Split(versions, "/"), version) {
+		return versions
+	}
+	return versions + "/" + version
 }
 
 // HalfClose is the piece of work whose fault stands for all figures of a peer:

@@ -75,6 +75,42 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// The second run was on the same machine when that was ten times slower: a ratio is
+// within a round of one of them.
+func TestPool(t *testing.T) {
+	first := run(append(rounds("w", "a", 20, 20), rounds("w", "b", 10, 10)...)...)
+	second := run(append(rounds("w", "a", 2), rounds("w", "b", 1)...)...)
+	second.Started, second.Revision, second.Rounds = first.Started.Add(time.Hour), "def", 2
+	first.Revision, second.Peers[1].Version = "abc", "3"
+	third := *first
+	got, err := record.Pool(first, second, &third)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Rounds != 12 || got.Revision != "abc/def" || got.Peers[1].Version != "2/3" || got.Peers[0].Version != "" ||
+		!reflect.DeepEqual(got.Also, []time.Time{second.Started, third.Started}) {
+		t.Errorf("%+v", got)
+	}
+	if ratio, want := got.Ratio("w", "rate", "a", "b"), (record.Figure{Median: 2, Low: 2, High: 2, Rounds: 5}); ratio != want {
+		t.Errorf("got %+v, want %+v", ratio, want)
+	}
+	if len(first.Samples) != 4 || first.Peers[1].Version != "2" || first.Rounds != 5 {
+		t.Errorf("the first run has become %+v", first)
+	}
+	for name, change := range map[string]func(*record.Run){
+		"another machine": func(r *record.Run) { r.Machine.CPU = "x" },
+		"quick":           func(r *record.Run) { r.Quick = true },
+		"a peer less":     func(r *record.Run) { r.Peers = r.Peers[:1] },
+		"another peer":    func(r *record.Run) { r.Peers[0].Name = "c" },
+	} {
+		other := run()
+		change(other)
+		if r, err := record.Pool(first, other); err == nil || !strings.Contains(err.Error(), "2030") {
+			t.Errorf("%s: got %+v and %v", name, r, err)
+		}
+	}
+}
+
 func TestFileKeepsAll(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "run.json")
 	want := run(append(rounds("w", "a", 1, 2.5), record.Sample{Work: "w", Peer: "b", Fault: "wrong bytes"})...)

@@ -78,6 +78,20 @@ func TestTables(t *testing.T) {
 	}
 }
 
+func TestEachPooledRunIsNamed(t *testing.T) {
+	second := run()
+	second.Started, second.Revision = second.Started.Add(time.Hour), "def"
+	both, err := record.Pool(run(), second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	const want = "Run of 2030-01-02 03:04 UTC and 2030-01-02 04:04 UTC, tiproxy revision abc/def, 6 rounds."
+	if err := report.Text(&b, both); err != nil || !strings.HasPrefix(b.String(), want) {
+		t.Errorf("%v, and got\n%s", err, b.String())
+	}
+}
+
 func TestQuickRunSaysSo(t *testing.T) {
 	r := run()
 	r.Quick = true

@@ -47,8 +47,13 @@ func about(run *record.Run) string {
 	if run.Quick {
 		kind = "QUICK run, to try the benchmark: its figures are not to be cited. Run"
 	}
+	const minute = "2006-01-02 15:04 MST"
+	when := run.Started.UTC().Format(minute)
+	for _, t := range run.Also {
+		when += " and " + t.UTC().Format(minute)
+	}
 	return fmt.Sprintf("%s of %s, tiproxy revision %s, %d rounds. %s, %d CPUs, Linux %s, congestion control %s, %s.\n%s.",
-		kind, run.Started.UTC().Format("2006-01-02 15:04 MST"), cmp.Or(run.Revision, "unknown"), run.Rounds,
+		kind, when, cmp.Or(run.Revision, "unknown"), run.Rounds,
 		run.Machine.CPU, run.Machine.CPUs, run.Machine.Kernel, cmp.Or(run.Machine.Congestion, "unknown"), run.Machine.Go, strings.Join(names, ", "))
 }
 
