@@ -29,15 +29,40 @@ func processes() []process {
 		if err != nil {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + name + "/stat")
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		if p, ok := parseStat(pid, stat); ok {
+		if p, ok := readProcess(pid); ok {
 			list = append(list, p)
 		}
 	}
+	rehome(list, readProcess)
 	return list
+}
+
+// readProcess reads one process; false: it has ended.
+func readProcess(pid int) (process, bool) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return process{}, false
+	}
+	return parseStat(pid, stat)
+}
+
+// rehome reads those once more whose parent is not in the list. It has ended since
+// they were read: a child may have the lower pid, and be read first. Where it is the
+// same as before it is hidden from us (hidepid= in proc(5)).
+func rehome(list []process, read func(pid int) (process, bool)) {
+	known := map[int]bool{0: true} // of the first process, and of who is the kernel's
+	for _, p := range list {
+		known[p.pid] = true
+	}
+	for i := range list {
+		for p := &list[i]; !known[p.parent]; {
+			now, ok := read(p.pid)
+			if !ok || now.parent == p.parent {
+				break
+			}
+			*p = now
+		}
+	}
 }
 
 // parseStat reads the fields behind the command's name, which may itself

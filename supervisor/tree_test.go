@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -129,6 +130,39 @@ func openFiles(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(entries)
+}
+
+// A parent that ends while the processes are read has handed its children on.
+func TestChildOfWhoHasEndedMeanwhileHasAnotherParent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		list []process
+		now  map[int][]int // what a process's parent is, from one reading to the next; the last one stays
+		want []int         // the parents
+	}{
+		"all are there":              {[]process{{pid: 1}, {pid: 7, parent: 9}, {pid: 9, parent: 1}}, nil, []int{0, 9, 1}},
+		"its parent has ended":       {[]process{{pid: 1}, {pid: 7, parent: 9}}, map[int][]int{7: {1}}, []int{0, 1}},
+		"and the next one, too":      {[]process{{pid: 1}, {pid: 7, parent: 9}}, map[int][]int{7: {8, 1}}, []int{0, 1}},
+		"it has ended itself":        {[]process{{pid: 1}, {pid: 7, parent: 9}}, nil, []int{0, 9}},
+		"its parent may not be seen": {[]process{{pid: 7, parent: 9}}, map[int][]int{7: {9}}, []int{9}},
+	} {
+		rehome(tt.list, func(pid int) (process, bool) {
+			parents := tt.now[pid]
+			if len(parents) == 0 {
+				return process{}, false
+			}
+			if len(parents) > 1 {
+				tt.now[pid] = parents[1:]
+			}
+			return process{pid: pid, parent: parents[0]}, true
+		})
+		var got []int
+		for _, p := range tt.list {
+			got = append(got, p.parent)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: parents %v, want %v", name, got, tt.want)
+		}
+	}
 }
 
 func TestParseStat(t *testing.T) {
