@@ -64,8 +64,8 @@ func TestBeforeRunsOnceForEach(t *testing.T) {
 		h := &hook{takes: time.Second}
 		g := New(Options{Limit: 1, Queue: 9, Before: h.run})
 		all := come(t, g, "1", "2", "3")
-		if s := g.Stats(); all[0].in() || all[0].Queued() || !all[1].Queued() || s.Active != 1 || s.Queued != 2 {
-			t.Errorf("Enter did not wait for Before: in %v, queued %v; %+v", all[0].in(), all[0].Queued(), s)
+		if s := g.Stats(); all[0].in() || all[0].waits() || !all[1].waits() || all[0].Queued() || !all[1].Queued() || s.Active != 1 || s.Queued != 2 {
+			t.Errorf("Enter did not wait for Before: in %v, in line %v, queued %v; %+v", all[0].in(), all[0].waits(), all[0].Queued(), s)
 		}
 		for _, c := range all {
 			time.Sleep(time.Second)

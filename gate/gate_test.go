@@ -54,6 +54,16 @@ func (c *client) in() bool {
 	return slices.Contains(c.heard(), nil) || c.atOnce
 }
 
+// waits tells whether the client stands in line.
+func (c *client) waits() bool {
+	if c.from == nil {
+		return false
+	}
+	c.from.gate.mu.Lock()
+	defer c.from.gate.mu.Unlock()
+	return c.state == waiting
+}
+
 // from has a client of that name enter.
 func from(g *Gate, name string) (*client, error) {
 	c := &client{name: name}

@@ -92,7 +92,7 @@ func (m *model) step(what byte, whom int) {
 	case len(m.gone) > 0: // who is gone is gone
 		c := m.gone[whom%len(m.gone)]
 		c.Done()
-		if c.Leave() {
+		if c.waits() || c.Leave() {
 			m.t.Errorf("%s left twice", c.name)
 		}
 	}
@@ -274,8 +274,13 @@ func (m *model) check() {
 		}
 	}
 	for _, c := range m.inside {
-		if !c.in() {
+		if !c.in() || c.waits() {
 			m.t.Fatalf("%s waits, and is inside in the model", c.name)
+		}
+	}
+	for _, c := range m.line {
+		if !c.waits() {
+			m.t.Fatalf("%s does not wait, and does in the model", c.name)
 		}
 	}
 	var line []Waiter
