@@ -70,7 +70,7 @@ func TestBeforeIsNoLine(t *testing.T) {
 	exchange(t, c, "nothing before this")
 	c.Close()
 	for {
-		switch e := (<-r.events).(type) {
+		switch e := await[any](r).(type) {
 		case WaitEvent:
 			t.Errorf("%+v", e)
 		case EndEvent:

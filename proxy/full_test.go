@@ -154,7 +154,7 @@ func TestBacklogGoesOn(t *testing.T) {
 			until(t, "a rest", func() bool { return rest(r.proxy.front.resting.Load()) == restFull })
 			tt.make(r, waiting)
 			for {
-				switch e := (<-r.events).(type) {
+				switch e := await[any](r).(type) {
 				case WaitEvent:
 					if e.Client.Number == 3 {
 						return

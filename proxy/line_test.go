@@ -229,7 +229,7 @@ func TestShortestWaitIsToldOf(t *testing.T) {
 			all = append(all, r.dial(0))
 		}
 		for ended := 0; ended < many; {
-			switch e := (<-r.events).(type) {
+			switch e := await[any](r).(type) {
 			case WaitEvent:
 				waited[e.Client.Number] = true
 			case EndEvent:

@@ -55,7 +55,7 @@ func TestEventsKeepTheirOrder(t *testing.T) {
 	}
 	entered := map[uint64]bool{}
 	for ends := 0; ends < 10; {
-		switch e := (<-r.events).(type) {
+		switch e := await[any](r).(type) {
 		case AdmitEvent:
 			entered[e.Client.Number] = true
 		case EndEvent:

@@ -18,9 +18,9 @@ func TestBulkFlowBorrowsAPipe(t *testing.T) {
 	if n, err := io.Copy(io.Discard, j.backend); err != nil || n != 64<<20 {
 		t.Fatalf("got %d bytes, %v", n, err)
 	}
-	pool := make(chan [2]int)
-	r.loops[0].Do(func() { pool <- [2]int{len(r.loops[0].pipes.idle), r.loops[0].pipes.lent} })
-	if got := <-pool; got != [2]int{1, 0} {
+	var got [2]int
+	on(r.loops[0], func() { got = [2]int{len(r.loops[0].pipes.idle), r.loops[0].pipes.lent} })
+	if got != [2]int{1, 0} {
 		t.Errorf("pipes idle and lent: %v, want one that was lent and came back", got)
 	}
 }
