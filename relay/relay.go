@@ -244,7 +244,7 @@ type Session struct {
 	gone  bool                 // B has closed entirely; owned by the loop
 	ended bool                 // done was called; owned by the loop
 	queue bool                 // goOn is ordered; owned by the loop
-	keep  bool                 // Terms.Keep; written by Join
+	keep  bool                 // Terms.Keep, until it goes to another loop or is bulk; written by Join, then owned by the loop
 	moves bool                 // has been given a loop as a bulk flow; owned by the loop
 }
 

@@ -39,7 +39,7 @@ func processes() []process {
 
 // readProcess reads one process; false: it has ended.
 func readProcess(pid int) (process, bool) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := readStat(pid)
 	if err != nil {
 		return process{}, false
 	}
@@ -65,6 +65,10 @@ func rehome(list []process, read func(pid int) (process, bool)) {
 	}
 }
 
+// readStat is what /proc says of a process; it fails for one that has ended, or is
+// hidden from us.
+func readStat(pid int) ([]byte, error) { return os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) }
+
 // parseStat reads the fields behind the command's name, which may itself
 // contain spaces and parentheses.
 func parseStat(pid int, stat []byte) (process, bool) {
@@ -88,7 +92,7 @@ func parseStat(pid int, stat []byte) (process, bool) {
 
 // ended tells whether a process is no more, or a zombie, or hidden from us.
 func ended(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := readStat(pid)
 	if err != nil {
 		return true
 	}
@@ -103,7 +107,7 @@ const exiting = 0x4
 // dying tells whether a process is on its way out, or gone. It tells so before
 // anybody can see that its sockets are closed, and so before its end is told.
 func dying(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := readStat(pid)
 	if err != nil {
 		return true
 	}

@@ -53,8 +53,8 @@ type Sample struct {
 func Pool(first *Run, others ...*Run) (*Run, error) {
 	all := *first
 	all.Peers, all.Samples = slices.Clone(first.Peers), slices.Clone(first.Samples)
+	sameName := func(a, b Peer) bool { return a.Name == b.Name }
 	for _, r := range others {
-		sameName := func(a, b Peer) bool { return a.Name == b.Name }
 		if r.Machine != all.Machine || r.Quick != all.Quick || !slices.EqualFunc(r.Peers, all.Peers, sameName) {
 			return nil, fmt.Errorf("cannot pool the runs of %v and %v: machine, peers and -quick have to be the same", first.Started, r.Started)
 		}
